@@ -1,0 +1,108 @@
+"""The settings of the control plane: one TOML file, each key overridable by `FLEET_…` in the environment.
+
+`FLEET_BROKER__PORT=8883` sets `port` in `[broker]`. Unknown keys are an error. Secrets are files.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from contract.topics import ROOT_DEFAULT
+from cloud.errors import SettingsError
+
+PREFIX = "FLEET_"
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file; an unknown key is an error."""
+
+
+class Listener(_Section, frozen=True, kw_only=True):
+    """Where one of the three HTTP listeners binds."""
+
+    host: str = "127.0.0.1"
+    port: int
+
+
+class Broker(_Section, frozen=True, kw_only=True):
+    """Where the services connect to. `tls = false` is for the one-machine demo on loopback only."""
+
+    host: str
+    port: int = 8883
+    tls: bool = True
+    root: str = ROOT_DEFAULT
+    keepalive_s: int = 30
+    receive_maximum: int = 1000
+
+
+class Telemetry(_Section, frozen=True, kw_only=True):
+    """The time-series store: `sqlite` in the data folder, or anything that speaks InfluxDB's v2 write API."""
+
+    store: Literal["sqlite", "influx"] = "sqlite"
+    url: str = ""
+    bucket: str = "fleet"
+    org: str = "fleet"
+    token_file: Path | None = None
+    retention_days: int = 365
+
+
+class Documents(_Section, frozen=True, kw_only=True):
+    """The services that documents need, and for how long names and papers are kept."""
+
+    registry_url: str
+    payments_url: str
+    print_timeout_s: float = 180.0
+    purge_after_days: int = 30
+
+
+class Settings(_Section, frozen=True, kw_only=True):
+    """Everything that the control plane is told.
+
+    `data_dir` holds the databases, the PKI and the secrets (mode 0700); `public_url` is what citizens
+    reach, and stands in QR codes. `https_pages` says that pages are served behind TLS (cookies get `Secure`).
+    """
+
+    data_dir: Path
+    public_url: str
+    executor_id: str = "control-1"
+    https_pages: bool = False
+    database_url: str = ""
+    pages: Listener
+    bootstrap: Listener
+    device: Listener
+    broker: Broker
+    telemetry: Telemetry = Telemetry()
+    documents: Documents
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Read `path`, lay the environment over it.
+
+    Raises:
+        SettingsError: the file cannot be read, is no TOML, or has a key or value that is not taken.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"settings {path}: {error.strerror}; give a readable file with --settings"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings {path} is no TOML: {error}") from error
+    for name, value in environ.items():
+        if name.startswith(PREFIX):
+            _lay_over(tree, name.removeprefix(PREFIX).lower().split("__"), value)
+    try:
+        return msgspec.convert(tree, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"settings {path}: {error}") from error
+
+
+def _lay_over(tree: dict[str, Any], keys: list[str], value: str) -> None:
+    *tables, last = keys
+    for table in tables:
+        tree = tree.setdefault(table, {})
+    tree[last] = value

@@ -1,0 +1,37 @@
+"""How a device becomes a member: names, paths and the life of its certificate."""
+
+import re
+
+from contract.errors import MalformedError
+from contract.lifecycle import Machine
+
+EST_PREFIX = "/.well-known/est"
+"""RFC 7030, section 3.2.2."""
+KINDS = ("kiosk", "recorder")
+
+_DEVICE_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+CERTIFICATE = Machine(
+    "certificate",
+    "requested",
+    {
+        "requested": {"issue": "issued", "refuse": "refused"},
+        "issued": {"connect": "active", "revoke": "revoked", "expire": "expired"},
+        "active": {"supersede": "superseded", "revoke": "revoked", "expire": "expired"},
+        "superseded": {"revoke": "revoked", "expire": "expired"},
+        "refused": {},
+        "revoked": {},
+        "expired": {},
+    },
+)
+
+
+def device_id(text: str) -> str:
+    """`text`, if it can be a device's id: a DNS label (RFC 1123), in lower case.
+
+    Raises:
+        MalformedError: it cannot.
+    """
+    if not _DEVICE_ID.fullmatch(text):
+        raise MalformedError(f"{text!r:.80} is no device id: 1 to 63 of a-z, 0-9 and '-', not at the ends")
+    return text

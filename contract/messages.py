@@ -1,0 +1,114 @@
+"""The envelope that every stored message of a device travels in, and how it is read and written.
+
+A message is JSON: an `Envelope` whose `body` is one of the structs of `telemetry`, `documents` and
+`captions`. Unknown fields are ignored; a field is never removed and never gets another meaning.
+"""
+
+from enum import StrEnum
+from typing import TypeVar
+
+import msgspec
+
+from contract.errors import MalformedError
+
+VERSION = 1
+MESSAGE_BYTES_MAX = 131_072
+"""A larger message is refused; larger things go by HTTPS."""
+AT_MIN_MS = 1_577_836_800_000
+"""2020-01-01: a clock that says less was never set."""
+AT_MAX_MS = 4_102_444_800_000
+"""2100-01-01."""
+
+T = TypeVar("T")
+
+
+class Lane(StrEnum):
+    """Each lane has its own sequence and its own acknowledgement."""
+
+    TELEMETRY = "telemetry"
+    EVENTS = "events"
+    LIVE = "live"
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """The frame of one message; times are milliseconds since 1970 UTC by the device's clock."""
+
+    v: int = VERSION
+    boot: str
+    lane: Lane
+    seq: int
+    at: int
+    sent: int
+    historical: bool = False
+    body: msgspec.Raw
+
+
+class Presence(msgspec.Struct, frozen=True, kw_only=True):
+    """Retained, and the will; a will counts only while `boot` is the device's current boot."""
+
+    v: int = VERSION
+    boot: str
+    at: int
+    online: bool
+    kind: str
+    agent: str
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True):
+    """From the cloud: every message of this boot and lane with a sequence up to `seq` is stored."""
+
+    v: int = VERSION
+    boot: str
+    lane: Lane
+    seq: int
+
+
+_ENVELOPE = msgspec.json.Decoder(Envelope)
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """The JSON bytes of a message or of a body."""
+    return msgspec.json.encode(message)
+
+
+def seal(body: bytes, *, boot: str, lane: Lane, seq: int, at: int, sent: int, historical: bool) -> bytes:
+    """An envelope around the encoded `body`, ready to be published."""
+    return msgspec.json.encode(
+        Envelope(
+            boot=boot, lane=lane, seq=seq, at=at, sent=sent, historical=historical, body=msgspec.Raw(body)
+        )
+    )
+
+
+def open_envelope(payload: bytes) -> Envelope:
+    """The envelope in `payload`; its body is not looked at yet.
+
+    Raises:
+        MalformedError: too large, not JSON, not an envelope, or with values out of range.
+    """
+    if len(payload) > MESSAGE_BYTES_MAX:
+        raise MalformedError(f"message of {len(payload)} bytes: at most {MESSAGE_BYTES_MAX} are taken")
+    try:
+        envelope = _ENVELOPE.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedError(f"not an envelope: {error}") from None
+    if envelope.v < 1 or envelope.seq < 0 or not envelope.boot or len(envelope.boot) > 64:
+        raise MalformedError("not an envelope: v, seq or boot is out of range")
+    if not AT_MIN_MS <= envelope.at <= AT_MAX_MS:
+        raise MalformedError(f"at is {envelope.at}: milliseconds between 2020 and 2100 are taken")
+    return envelope
+
+
+def read(payload: bytes | msgspec.Raw, kind: type[T]) -> T:
+    """The struct `kind` in `payload`.
+
+    Raises:
+        MalformedError: too large, not JSON, or not such a struct.
+    """
+    data = bytes(payload)
+    if len(data) > MESSAGE_BYTES_MAX:
+        raise MalformedError(f"message of {len(data)} bytes: at most {MESSAGE_BYTES_MAX} are taken")
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedError(f"not a {kind.__name__}: {error}") from None

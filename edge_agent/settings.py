@@ -1,0 +1,124 @@
+"""The agent's settings: one TOML file, each key overridable by `FLEET_…` in the environment.
+
+`FLEET_BROKER__PORT=8883` sets `port` in `[broker]`. Unknown keys are an error. Secrets are files.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from contract.topics import ROOT_DEFAULT
+from edge_agent.errors import SettingsError
+
+PREFIX = "FLEET_"
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file; an unknown key is an error."""
+
+
+class Broker(_Section, frozen=True, kw_only=True):
+    """Where the link connects to. `tls = false` is for the one-machine demo on loopback only."""
+
+    host: str
+    port: int = 8883
+    tls: bool = True
+    root: str = ROOT_DEFAULT
+    keepalive_s: int = 30
+    ack_timeout_s: float = 20.0
+
+
+class Cloud(_Section, frozen=True, kw_only=True):
+    """The control plane's two listeners for devices, and the certificate that they are trusted by."""
+
+    bootstrap_url: str
+    device_url: str
+    ca_file: Path
+    timeout_s: float = 15.0
+
+
+class Telemetry(_Section, frozen=True, kw_only=True):
+    """How often health is sampled."""
+
+    period_s: float = 10.0
+
+
+class Outbox(_Section, frozen=True, kw_only=True):
+    """Bounds of what waits on the device's disk."""
+
+    rows_max: int = 100_000
+    bytes_max: int = 64_000_000
+    window: int = 20
+
+
+class Kiosk(_Section, frozen=True, kw_only=True):
+    """A kiosk's hardware and its touch page."""
+
+    page_host: str = "127.0.0.1"
+    page_port: int
+    printer_uri: str
+    document_reader_port: Path
+    receipt_printer_port: Path
+    terminal_url: str
+    visit_idle_s: float = 90.0
+    print_timeout_s: float = 120.0
+
+
+class Recorder(_Section, frozen=True, kw_only=True):
+    """A hall's microphone and recogniser. `microphone_command` writes 16-bit little-endian PCM to stdout."""
+
+    microphone_command: list[str]
+    microphone_rate_hz: int = 48_000
+    engine: Literal["whisper", "vosk"] = "whisper"
+    model_dir: Path
+    vad_model: Path
+    model_languages: list[str] = ["en"]
+
+
+class Settings(_Section, frozen=True, kw_only=True):
+    """Everything that the agent is told."""
+
+    device: str
+    kind: Literal["kiosk", "recorder"]
+    site: str
+    data_dir: Path
+    token_file: Path | None = None
+    broker: Broker
+    cloud: Cloud
+    telemetry: Telemetry = Telemetry()
+    outbox: Outbox = Outbox()
+    kiosk: Kiosk | None = None
+    recorder: Recorder | None = None
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Read `path`, lay the environment over it.
+
+    Raises:
+        SettingsError: the file cannot be read, is no TOML, or has a key or value that is not taken.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"settings {path}: {error.strerror}; give a readable file with --settings"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings {path} is no TOML: {error}") from error
+    for name, value in environ.items():
+        if name.startswith(PREFIX):
+            _lay_over(tree, name.removeprefix(PREFIX).lower().split("__"), value)
+    try:
+        return msgspec.convert(tree, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"settings {path}: {error}") from error
+
+
+def _lay_over(tree: dict[str, Any], keys: list[str], value: str) -> None:
+    *tables, last = keys
+    for table in tables:
+        tree = tree.setdefault(table, {})
+    tree[last] = value

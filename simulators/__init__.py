@@ -1,0 +1,1 @@
+"""A city on a laptop: simulated hardware, outside services, and the deterministic world."""
