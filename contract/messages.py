@@ -14,6 +14,8 @@ from contract.errors import MalformedError
 VERSION = 1
 MESSAGE_BYTES_MAX = 131_072
 """A larger message is refused; larger things go by HTTPS."""
+SEQ_MAX = 2**53 - 1
+"""The largest whole number that every JSON reader keeps exact (RFC 8259, section 6)."""
 AT_MIN_MS = 1_577_836_800_000
 """2020-01-01: a clock that says less was never set."""
 AT_MAX_MS = 4_102_444_800_000
@@ -31,7 +33,11 @@ class Lane(StrEnum):
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """The frame of one message; times are milliseconds since 1970 UTC by the device's clock."""
+    """The frame of one message; times are milliseconds since 1970 UTC by the device's clock.
+
+    `kept_from` is the lowest sequence of this boot and lane that the device still keeps when it sends:
+    what is missing below it was dropped by its policy and will never come. 0 says nothing.
+    """
 
     v: int = VERSION
     boot: str
@@ -40,6 +46,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     sent: int
     historical: bool = False
+    kept_from: int = 0
     body: msgspec.Raw
 
 
@@ -71,11 +78,28 @@ def encode(message: msgspec.Struct) -> bytes:
     return msgspec.json.encode(message)
 
 
-def seal(body: bytes, *, boot: str, lane: Lane, seq: int, at: int, sent: int, historical: bool) -> bytes:
+def seal(
+    body: bytes,
+    *,
+    boot: str,
+    lane: Lane,
+    seq: int,
+    at: int,
+    sent: int,
+    historical: bool,
+    kept_from: int = 0,
+) -> bytes:
     """An envelope around the encoded `body`, ready to be published."""
     return msgspec.json.encode(
         Envelope(
-            boot=boot, lane=lane, seq=seq, at=at, sent=sent, historical=historical, body=msgspec.Raw(body)
+            boot=boot,
+            lane=lane,
+            seq=seq,
+            at=at,
+            sent=sent,
+            historical=historical,
+            kept_from=kept_from,
+            body=msgspec.Raw(body),
         )
     )
 
@@ -92,8 +116,10 @@ def open_envelope(payload: bytes) -> Envelope:
         envelope = _ENVELOPE.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedError(f"not an envelope: {error}") from None
-    if envelope.v < 1 or envelope.seq < 0 or not envelope.boot or len(envelope.boot) > 64:
+    if envelope.v < 1 or not 0 <= envelope.seq <= SEQ_MAX or not 0 < len(envelope.boot) <= 64:
         raise MalformedError("not an envelope: v, seq or boot is out of range")
+    if not 0 <= envelope.kept_from <= max(envelope.seq, 1):
+        raise MalformedError(f"kept_from is {envelope.kept_from}: at most the message's own seq is taken")
     if not AT_MIN_MS <= envelope.at <= AT_MAX_MS:
         raise MalformedError(f"at is {envelope.at}: milliseconds between 2020 and 2100 are taken")
     return envelope
