@@ -54,6 +54,7 @@ def test_a_golden_envelope_is_read_and_written_back(name: str) -> None:
         at=envelope.at,
         sent=envelope.sent,
         historical=envelope.historical,
+        kept_from=envelope.kept_from,
     )
     assert json.loads(again) == json.loads(golden(name))
 

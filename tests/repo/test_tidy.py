@@ -72,13 +72,13 @@ def test_every_public_thing_says_what_it_is() -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         if not ast.get_docstring(tree) and tree.body:
             silent.append(f"{path.relative_to(ROOT)}: the module")
-        for node in tree.body:
-            if (
-                isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-                and not node.name.startswith("_")
-                and not ast.get_docstring(node)
-            ):
-                silent.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+        silent.extend(
+            f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            and not node.name.startswith("_")
+            and not ast.get_docstring(node)
+        )
     assert not silent, "give each a docstring:\n" + "\n".join(silent)
 
 
