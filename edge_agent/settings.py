@@ -49,7 +49,7 @@ class Telemetry(_Section, frozen=True, kw_only=True):
 class Outbox(_Section, frozen=True, kw_only=True):
     """Bounds of what waits on the device's disk."""
 
-    rows_max: int = 100_000
+    rows_max: int = 50_000
     bytes_max: int = 64_000_000
     window: int = 20
 
@@ -112,9 +112,16 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         if name.startswith(PREFIX):
             _lay_over(tree, name.removeprefix(PREFIX).lower().split("__"), value)
     try:
-        return msgspec.convert(tree, Settings, strict=False)
+        return msgspec.convert(tree, Settings, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise SettingsError(f"settings {path}: {error}") from error
+
+
+def _path(kind: type, value: object) -> object:
+    """msgspec knows no paths; this is its hook for types that it does not know."""
+    if kind is Path and isinstance(value, str) and value:
+        return Path(value)
+    raise TypeError(f"expected a {kind.__name__}, got {value!r:.80}")
 
 
 def _lay_over(tree: dict[str, Any], keys: list[str], value: str) -> None:

@@ -1,0 +1,1 @@
+"""Enrolment: how this device gets its certificate."""

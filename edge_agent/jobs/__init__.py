@@ -1,0 +1,1 @@
+"""Jobs: what operators ask of this device, done once and reported until the cloud has heard it."""

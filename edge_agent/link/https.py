@@ -1,0 +1,102 @@
+"""HTTPS with the device's certificate: what is too large or too personal for the broker."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from urllib.parse import urlsplit
+
+from edge_agent.errors import MalformedError, SettingsError, UnavailableError
+from edge_agent.link.identity import Identity, mutual
+
+ANSWER_BYTES_MAX = 32_000_000
+"""A larger answer is refused; a sealed document has tens of kilobytes."""
+REQUEST_BYTES_MAX = 1_000_000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said; names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class DeviceHttps:
+    """Requests to the control plane's device listener; each one is a connection of its own.
+
+    The certificate is read at each request, so that a renewed one is used from its first second.
+    """
+
+    def __init__(self, url: str, identity: Identity, timeout_s: float) -> None:
+        self._url = url
+        self._identity = identity
+        self._timeout_s = timeout_s
+        self.clock_skew_ms: int | None = None
+        """This device's clock minus the server's at the last answer, to half a second; None before it."""
+
+    async def request(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Ask once; the answer is given back whatever its status, and trying again is the caller's choice.
+
+        Raises:
+            UnavailableError: no answer within the time, or the connection broke.
+            MalformedError: the answer is larger than `ANSWER_BYTES_MAX`.
+            SettingsError: the device has no usable certificate, or the address is no https address.
+        """
+        assert len(body) <= REQUEST_BYTES_MAX, f"{method} {path}: {len(body)} bytes"
+        ask = partial(self._exchange, method, path, body, dict(headers or {}))
+        answer, skew_ms = await asyncio.to_thread(ask)
+        if skew_ms is not None:
+            self.clock_skew_ms = skew_ms
+        return answer
+
+    def _exchange(
+        self, method: str, path: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[Answer, int | None]:
+        context = mutual(self._identity)
+        try:
+            connection = connect(self._url, context, self._timeout_s)
+            try:
+                before = time.time()  # noqa: TID251 the skew is measured here, beside the answer
+                connection.request(method, path, body or None, headers)
+                response = connection.getresponse()
+                after = time.time()  # noqa: TID251 the same
+                data = response.read(ANSWER_BYTES_MAX + 1)
+            finally:
+                connection.close()
+        except (OSError, HTTPException) as error:
+            raise UnavailableError(f"{method} {self._url}{path}: {error or type(error).__name__}") from error
+        if len(data) > ANSWER_BYTES_MAX:
+            raise MalformedError(f"{method} {self._url}{path}: more than {ANSWER_BYTES_MAX} bytes came back")
+        found = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, found, data), _skew_ms(found.get("date"), (before + after) / 2)
+
+
+def connect(url: str, context: ssl.SSLContext, timeout_s: float) -> HTTPConnection:
+    """A connection to the host of `url`, not opened yet.
+
+    Raises:
+        SettingsError: not an https address.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname:
+        raise SettingsError(f"{url!r} is no address of the control plane: give https://host:port")
+    return HTTPSConnection(parts.hostname, parts.port or 443, timeout=timeout_s, context=context)
+
+
+def _skew_ms(date: str | None, here_s: float) -> int | None:
+    """A `Date` header has whole seconds, cut off: on average the server's clock is half a second further."""
+    if date is None:
+        return None
+    try:
+        there_s = parsedate_to_datetime(date).timestamp() + 0.5
+    except ValueError:
+        return None
+    return round((here_s - there_s) * 1000)

@@ -1,0 +1,1 @@
+"""Telemetry: how this device is, measured every few seconds."""
