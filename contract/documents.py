@@ -104,10 +104,10 @@ class Identification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """`POST /api/v1/documents` on the device listener; `document` is the kiosk's UUIDv7 and makes it idempotent.
+    """`POST /api/v1/documents` on the device listener.
 
-    `language` is one of `contract.languages.LANGUAGES`; `visit` is an opaque id of this visit, for the limit on
-    failed identifications.
+    `document` is the kiosk's UUIDv7 and makes it idempotent; `language` is one of
+    `contract.languages.LANGUAGES`; `visit` is an opaque id for the limit on failed identifications.
     """
 
     document: str
@@ -124,7 +124,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
-    """`POST /api/v1/documents/{document}/payment`: the terminal's authorisation; empty where it costs nothing."""
+    """`POST /api/v1/documents/{document}/payment`: the terminal's authorisation; empty where it is free."""
 
     authorisation: str
 

@@ -18,7 +18,8 @@ _BLOCK = re.compile(r"(<!-- from the contract: (?P<name>[a-z ]+) -->\n).*?(<!-- 
 def topics_table() -> str:
     """Every topic as a Markdown table."""
     rows = [
-        f"| {row.name} | `{ROOT_DEFAULT}/{row.template}` | {row.sender} | {row.qos} | {'yes' if row.retained else 'no'} | {row.about} |"
+        f"| {row.name} | `{ROOT_DEFAULT}/{row.template}` | {row.sender} | {row.qos} "
+        f"| {'yes' if row.retained else 'no'} | {row.about} |"
         for row in TOPICS
     ]
     return (
