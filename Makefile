@@ -11,10 +11,10 @@ ONLY ?=
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-MEMBERS := contract edge_agent cloud simulators
+MEMBERS := contract edge_agent cloud firmware_tools dashboards simulators
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-           --no-annotate --no-emit-index-url $(MEMBERS:%=--no-emit-package fleet-%) \
-           --no-emit-package fleet-edge-agent --no-emit-package civic-fleet
+           --no-annotate --no-emit-index-url $(foreach m,$(MEMBERS),--no-emit-package fleet-$(subst _,-,$(m))) \
+           --no-emit-package civic-fleet
 
 .PHONY: help setup models packages check test simulate bench demo lock clean
 

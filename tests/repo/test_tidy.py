@@ -12,7 +12,7 @@ from contract.topics import ROOT_DEFAULT
 
 ROOT = Path(__file__).parents[2]
 FUNCTION_LINES_MAX = 70
-PACKAGES = ("contract", "edge_agent", "cloud", "simulators")
+PACKAGES = ("contract", "edge_agent", "cloud", "firmware_tools", "dashboards", "simulators")
 STRAYS = {"utils", "util", "common", "helpers", "misc", "shared"}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MEMBERS = ("contract", "edge_agent", "cloud", "simulators")
+MEMBERS = ("contract", "edge_agent", "cloud", "firmware_tools", "dashboards", "simulators")
 SHIPPED = {".py", ".html", ".css", ".js", ".json", ".svg", ".typ", ".po", ".lock", ".toml", ".typed"}
 
 

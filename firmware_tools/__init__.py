@@ -1,0 +1,1 @@
+"""Tools for the firmware of a device's I/O board."""
