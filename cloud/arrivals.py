@@ -1,0 +1,154 @@
+"""Watermarks and refused messages in a database: the events lane in the main one, telemetry in its own."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from cloud.database.models.link import Quarantined, RefusalCount, WatermarkRow
+from cloud.watermark import Watermark
+
+BOOTS_MAX = 64
+"""Boots remembered of each device and lane; a device restarts for a year before the first is forgotten."""
+QUARANTINED_MAX = 50
+"""Refused messages described of each device; all are counted."""
+
+
+class Reason(StrEnum):
+    """Why a message was refused."""
+
+    FOREIGN = "foreign"
+    """Its device is not registered, or no longer."""
+    OVERSIZED = "oversized"
+    NOT_AN_ENVELOPE = "not-an-envelope"
+    WRONG_LANE = "wrong-lane"
+    MALFORMED = "malformed"
+    """Its envelope is right and its body is not."""
+    REFUSED = "refused"
+    """It is well formed, and what it says may not be."""
+    HANDLER_FAILED = "handler-failed"
+    """Our own fault: kept apart after several tries, with a log line that says why."""
+    BEYOND = "beyond-gap"
+    """Too much is missing before it; the device sends it again."""
+
+
+COUNTED_AS_RECEIVED = frozenset({Reason.MALFORMED, Reason.REFUSED, Reason.HANDLER_FAILED})
+"""Reasons after which the watermark moves: sending the same bytes again would change nothing."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a watermark belongs to."""
+
+    device: str
+    boot: str
+    lane: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One message to be counted and described; `device` is '' for a foreign sender."""
+
+    device: str
+    topic_name: str
+    reason: Reason
+    size: int
+    sha256: str
+
+
+def refusal(device: str, topic_name: str, reason: Reason, payload: bytes) -> Refusal:
+    """The description of a refused `payload`."""
+    sender = "" if reason is Reason.FOREIGN else device
+    return Refusal(sender, topic_name, reason, len(payload), hashlib.sha256(payload).hexdigest())
+
+
+def load(session: Session, key: Key) -> Watermark | None:
+    """The watermark of `key`; None when nothing has come under it yet."""
+    row = session.get(WatermarkRow, (key.device, key.boot, key.lane))
+    return Watermark(row.seq, tuple(row.above)) if row else None
+
+
+def save(session: Session, marks: Mapping[Key, Watermark], now: datetime) -> None:
+    """Write `marks` over what is there."""
+    if not marks:
+        return
+    insert = _insert(session, WatermarkRow)
+    statement = insert.on_conflict_do_update(
+        index_elements=["device", "boot", "lane"],
+        set_={name: insert.excluded[name] for name in ("seq", "above", "moved_at")},
+    )
+    session.execute(
+        statement,
+        [
+            {
+                "device": key.device,
+                "boot": key.boot,
+                "lane": key.lane,
+                "seq": mark.seq,
+                "above": list(mark.above),
+                "moved_at": now,
+            }
+            for key, mark in marks.items()
+        ],
+    )
+
+
+def forget_old_boots(session: Session, device: str, lane: str) -> None:
+    """Keep the newest `BOOTS_MAX` boots of `device` in `lane`; call it when a new one has appeared."""
+    rows = sa.select(WatermarkRow.boot).where(WatermarkRow.device == device, WatermarkRow.lane == lane)
+    old = session.scalars(rows.order_by(WatermarkRow.moved_at.desc()).offset(BOOTS_MAX)).all()
+    if old:
+        session.execute(
+            sa.delete(WatermarkRow).where(
+                WatermarkRow.device == device, WatermarkRow.lane == lane, WatermarkRow.boot.in_(old)
+            )
+        )
+
+
+def quarantine(session: Session, refused: Refusal, now: datetime) -> None:
+    """Count `refused`, describe it, and forget the oldest description of its device beyond the bound."""
+    insert = _insert(session, RefusalCount).values(
+        device=refused.device, reason=refused.reason.value, count=1, last_at=now
+    )
+    session.execute(
+        insert.on_conflict_do_update(
+            index_elements=["device", "reason"],
+            set_={"count": RefusalCount.count + 1, "last_at": now},
+        )
+    )
+    session.add(
+        Quarantined(
+            device=refused.device,
+            topic_name=refused.topic_name,
+            reason=refused.reason.value,
+            size=refused.size,
+            sha256=refused.sha256,
+            at=now,
+        )
+    )
+    session.flush()
+    ids = sa.select(Quarantined.id).where(Quarantined.device == refused.device)
+    last = session.scalar(ids.order_by(Quarantined.id.desc()).offset(QUARANTINED_MAX).limit(1))
+    if last is not None:
+        session.execute(
+            sa.delete(Quarantined).where(Quarantined.device == refused.device, Quarantined.id <= last)
+        )
+
+
+def refusals(session: Session) -> dict[str, int]:
+    """How many messages were refused, by reason."""
+    rows = session.execute(
+        sa.select(RefusalCount.reason, sa.func.sum(RefusalCount.count)).group_by(RefusalCount.reason)
+    )
+    return {reason: int(count) for reason, count in rows}
+
+
+def _insert(session: Session, table: type[Any]) -> Any:
+    dialect = session.get_bind().dialect.name
+    return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)

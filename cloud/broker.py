@@ -1,0 +1,384 @@
+"""The control plane's end of the link: what devices send is stored before it is acknowledged.
+
+One worker thread takes the messages one after another, each in a transaction of its own: the watermark
+and whatever the handler writes are committed together, then the broker is acknowledged, then the device.
+A message that was stored before is only acknowledged again.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, sessionmaker
+
+from cloud import arrivals, mqtt
+from cloud.arrivals import Key, Reason
+from cloud.database.models.devices import Device
+from cloud.errors import MalformedError, RefusedError
+from cloud.settings import Broker as BrokerSettings
+from cloud.watermark import Verdict, Watermark, note
+from contract import topics
+from contract.errors import MalformedError as ContractMalformedError
+from contract.messages import MESSAGE_BYTES_MAX, Ack, Envelope, Lane, encode, open_envelope
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS_MAX = 3
+RETRY_MIN_S = 0.2
+RETRY_MAX_S = 5.0
+LIVE_WAITING_MAX = 1000
+"""Live messages that wait for the worker because their device is not known yet; more are dropped."""
+
+ENVELOPED = {
+    "telemetry": Lane.TELEMETRY,
+    "evidence": Lane.EVENTS,
+    "caption-final": Lane.EVENTS,
+    "caption-partial": Lane.LIVE,
+}
+"""Topics whose messages travel in an envelope, and the lane that it must name."""
+
+
+@dataclass
+class Received:
+    """One message of a registered device.
+
+    `ids` are those of its topic, `device` among them. `envelope` is None on topics that have none; its
+    `body`, or else `payload`, is what `contract.messages.read` takes. `received_at` is the server's time.
+    """
+
+    device: str
+    ids: dict[str, str]
+    payload: bytes
+    envelope: Envelope | None
+    received_at: datetime
+    _session: Session | None = None
+    _after: list[Callable[[], None]] = field(default_factory=list)
+
+    @property
+    def session(self) -> Session:
+        """The transaction that the message is stored in; live messages have none."""
+        assert self._session is not None, "a live message is not stored"
+        return self._session
+
+    def after_commit(self, do: Callable[[], None]) -> None:
+        """Call `do` once the transaction is committed; never when it is not."""
+        self._after.append(do)
+
+
+Handler = Callable[[Received], None]
+
+
+@dataclass(frozen=True)
+class _Arrived:
+    """A message as the broker gave it; a `mid` is good only within its `connection`, which we count."""
+
+    connection: int
+    mid: int
+    qos: int
+    name: str
+    ids: dict[str, str]
+    payload: bytes
+    received_at: datetime
+
+
+class _RefuseError(Exception):
+    """This message is not stored, for `reason`."""
+
+    def __init__(self, reason: Reason, envelope: Envelope | None, why: str) -> None:
+        super().__init__(why)
+        self.reason = reason
+        self.envelope = envelope
+
+
+class Broker:
+    """One service's connection: `subscribe` first, then `start`; `stop` ends it in order."""
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        *,
+        name: str,
+        pki: Path,
+        sessions: sessionmaker[Session],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._clock = clock
+        self._handlers: dict[str, Handler] = {}
+        self._connected_handlers: list[Callable[[], None]] = []
+        self._known: frozenset[str] = frozenset()
+        self._queue: queue.SimpleQueue[_Arrived | Callable[[], None] | None] = queue.SimpleQueue()
+        self._connection = 0
+        self._stopping = threading.Event()
+        self._connected = threading.Event()
+        self._client = mqtt.make_client(settings, name, pki)
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = self._on_message
+        self._worker = threading.Thread(target=self._work, name="broker-events", daemon=True)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker takes and gives messages now."""
+        return self._connected.is_set()
+
+    def subscribe(self, topic_name: str, handler: Handler) -> None:
+        """Call `handler` for each message on the topic called `topic_name` in `contract.topics`.
+
+        It runs in the worker thread inside a transaction, and may raise MalformedError or RefusedError:
+        the message is then quarantined and counts as received. On a live topic (`caption-partial`) it runs
+        in the network thread without a transaction and must return at once.
+        """
+        assert topic_name in topics.BY_NAME, f"{topic_name!r} is not in the table of topics"
+        assert topic_name not in self._handlers, f"{topic_name!r} has a handler already"
+        self._handlers[topic_name] = handler
+
+    def on_connected(self, handler: Callable[[], None]) -> None:
+        """Call `handler` in the worker thread after each connection to the broker."""
+        self._connected_handlers.append(handler)
+
+    def publish(self, topic_name: str, ids: dict[str, str], payload: bytes, retained: bool = False) -> None:
+        """Publish at the QoS of the topic's row, from any thread.
+
+        While the broker is away up to `mqtt.WAITING_MAX` messages wait in memory; none survives a restart,
+        so whatever counts must be found again from the database.
+        """
+        topic = topics.build(topic_name, root=self._settings.root, **ids)
+        info = self._client.publish(topic, payload, qos=topics.BY_NAME[topic_name].qos, retain=retained)
+        if info.rc not in (paho.MQTT_ERR_SUCCESS, paho.MQTT_ERR_NO_CONN):
+            log.warning("message_not_published", extra={"topic_name": topic_name, "rc": int(info.rc)})
+
+    def start(self) -> None:
+        """Connect, and again after each loss, until `stop`."""
+        self._worker.start()
+        mqtt.connect(self._client, self._settings)
+        self._client.loop_start()
+
+    def wait_connected(self, timeout_s: float) -> bool:
+        """Wait until the broker is there; False when it was not within `timeout_s`."""
+        return self._connected.wait(timeout_s)
+
+    def stop(self) -> None:
+        """Finish the message in hand, leave the others to the broker, and disconnect."""
+        self._stopping.set()
+        self._queue.put(None)
+        if self._worker.is_alive():
+            self._worker.join()
+        self._client.disconnect()
+        self._client.loop_stop()
+        self._connected.clear()
+
+    # --- network thread ---
+
+    def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        if code.is_failure:
+            log.warning("link_refused", extra={"reason": str(code)})
+            return
+        self._connection += 1
+        filters: list[tuple[str, int]] = [
+            (topics.subscription(name, root=self._settings.root), topics.BY_NAME[name].qos)
+            for name in self._handlers
+        ]
+        if filters:
+            client.subscribe(filters)
+        self._connected.set()
+        log.info("link_connected", extra={"broker": f"{self._settings.host}:{self._settings.port}"})
+        for handler in self._connected_handlers:
+            self._queue.put(handler)
+
+    def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        self._connected.clear()
+        log.warning("link_lost", extra={"reason": str(code)})
+
+    def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        try:
+            name, ids = topics.parse(message.topic, root=self._settings.root)
+        except (ContractMalformedError, UnicodeDecodeError):
+            name, ids = "", {"device": ""}
+        arrived = _Arrived(
+            self._connection, message.mid, message.qos, name, ids, bytes(message.payload), self._clock()
+        )
+        if ENVELOPED.get(name) is Lane.LIVE:
+            if ids["device"] in self._known:
+                self._deliver_live(arrived)
+                return
+            if self._queue.qsize() > LIVE_WAITING_MAX:
+                return
+        self._queue.put(arrived)
+
+    def _deliver_live(self, arrived: _Arrived) -> None:
+        try:
+            envelope = _open(arrived)
+            self._handlers[arrived.name](
+                Received(arrived.ids["device"], arrived.ids, arrived.payload, envelope, arrived.received_at)
+            )
+        except (_RefuseError, ContractMalformedError, MalformedError, RefusedError) as error:
+            reason = error.reason if isinstance(error, _RefuseError) else Reason.MALFORMED
+            self._queue.put(lambda: self._count(arrived, reason))
+        except (
+            Exception
+        ):  # the network thread must outlive any handler; the message was live, the next follows
+            log.exception("live_message_failed", extra={"topic_name": arrived.name})
+
+    # --- worker thread ---
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None and not self._stopping.is_set():
+            if isinstance(item, _Arrived):
+                self._take(item)
+                continue
+            try:
+                item()
+            except Exception:  # what a connection starts is done again at the next; the worker goes on
+                log.exception("broker_task_failed")
+
+    def _take(self, arrived: _Arrived) -> None:
+        """Store one message, however often it takes; leave it to the broker only when we stop."""
+        pause_s = RETRY_MIN_S
+        attempt = 0
+        while not self._stopping.is_set():
+            attempt += 1
+            try:
+                self._store(arrived)
+            except _RefuseError as refused:
+                done = self._quarantine(arrived, refused)
+            except (ContractMalformedError, MalformedError) as error:
+                done = self._quarantine(arrived, _RefuseError(Reason.MALFORMED, _peek(arrived), str(error)))
+            except RefusedError as error:
+                done = self._quarantine(arrived, _RefuseError(Reason.REFUSED, _peek(arrived), str(error)))
+            except Exception as error:  # a fault of ours must neither lose the message nor stop the others
+                log.exception("message_handler_failed", extra=_described(arrived) | {"attempt": attempt})
+                done = attempt >= ATTEMPTS_MAX and self._quarantine(
+                    arrived, _RefuseError(Reason.HANDLER_FAILED, _peek(arrived), type(error).__name__)
+                )
+            else:
+                done = True
+            if done:
+                self._acknowledge(arrived)
+                return
+            self._stopping.wait(pause_s)
+            pause_s = min(pause_s * 2, RETRY_MAX_S)
+
+    def _store(self, arrived: _Arrived) -> None:
+        device = arrived.ids["device"]
+        with self._sessions() as session:
+            with session.begin():
+                self._admit(session, arrived)
+                envelope = _open(arrived)
+                message = Received(
+                    device, arrived.ids, arrived.payload, envelope, arrived.received_at, session
+                )
+                mark = None
+                if envelope is not None and envelope.lane is not Lane.LIVE:
+                    mark, verdict = self._move(session, device, envelope, arrived.received_at)
+                    if verdict is Verdict.BEYOND:
+                        raise _RefuseError(Reason.BEYOND, envelope, "the gap before it is full")
+                    if verdict is Verdict.NEW:
+                        self._handlers[arrived.name](message)
+                else:
+                    self._handlers[arrived.name](message)
+            self._finish(message, mark)
+
+    def _admit(self, session: Session, arrived: _Arrived) -> None:
+        device = arrived.ids["device"]
+        found = session.scalar(
+            sa.select(Device.device).where(Device.device == device, Device.decommissioned_at.is_(None))
+        )
+        if found is None:
+            self._known -= {device}
+            raise _RefuseError(Reason.FOREIGN, None, "the device is not registered")
+        if device not in self._known:
+            self._known |= {device}
+
+    @staticmethod
+    def _move(session: Session, device: str, envelope: Envelope, now: datetime) -> tuple[Watermark, Verdict]:
+        key = Key(device, envelope.boot, envelope.lane)
+        before = arrivals.load(session, key)
+        mark, verdict = note(before or Watermark(), envelope.seq, kept_from=envelope.kept_from)
+        if mark != before:
+            arrivals.save(session, {key: mark}, now)
+        if before is None:
+            arrivals.forget_old_boots(session, device, envelope.lane)
+        return mark, verdict
+
+    def _quarantine(self, arrived: _Arrived, refused: _RefuseError) -> bool:
+        """Keep the message apart; False when the database cannot even do that, so that it is tried again."""
+        device, envelope, now = arrived.ids["device"], refused.envelope, arrived.received_at
+        mark = None
+        try:
+            with self._sessions() as session, session.begin():
+                described = arrivals.refusal(device, arrived.name, refused.reason, arrived.payload)
+                arrivals.quarantine(session, described, now)
+                if (
+                    refused.reason in arrivals.COUNTED_AS_RECEIVED
+                    and envelope is not None
+                    and envelope.lane is not Lane.LIVE
+                ):
+                    mark, _ = self._move(session, device, envelope, now)
+        except sa.exc.SQLAlchemyError:
+            log.exception("quarantine_failed", extra=_described(arrived))
+            return False
+        log.warning("message_refused", extra=_described(arrived) | {"reason": refused.reason.value})
+        self._answer(device, envelope, mark)
+        return True
+
+    def _count(self, arrived: _Arrived, reason: Reason) -> None:
+        self._quarantine(arrived, _RefuseError(reason, None, "live"))
+
+    def _finish(self, message: Received, mark: Watermark | None) -> None:
+        for do in message._after:
+            try:
+                do()
+            except Exception:  # the message is stored; what follows from it is found again from the database
+                log.exception("after_commit_failed", extra={"device": message.device})
+        self._answer(message.device, message.envelope, mark)
+
+    def _answer(self, device: str, envelope: Envelope | None, mark: Watermark | None) -> None:
+        if mark is not None and envelope is not None and mark.seq > 0:
+            ack = Ack(boot=envelope.boot, lane=envelope.lane, seq=mark.seq)
+            self.publish("ack", {"device": device}, encode(ack))
+
+    def _acknowledge(self, arrived: _Arrived) -> None:
+        if arrived.qos > 0 and arrived.connection == self._connection:
+            self._client.ack(arrived.mid, arrived.qos)
+
+
+def _open(arrived: _Arrived) -> Envelope | None:
+    """The envelope of a message that should have one; None on the other topics."""
+    lane = ENVELOPED.get(arrived.name)
+    if len(arrived.payload) > MESSAGE_BYTES_MAX:
+        raise _RefuseError(Reason.OVERSIZED, None, f"at most {MESSAGE_BYTES_MAX} bytes are taken")
+    if lane is None:
+        return None
+    try:
+        envelope = open_envelope(arrived.payload)
+    except ContractMalformedError as error:
+        raise _RefuseError(Reason.NOT_AN_ENVELOPE, None, str(error)) from None
+    if envelope.lane is not lane:
+        raise _RefuseError(Reason.WRONG_LANE, None, f"{arrived.name} travels in lane {lane}")
+    if lane is not Lane.LIVE and envelope.seq < 1:
+        raise _RefuseError(Reason.NOT_AN_ENVELOPE, None, "seq counts from 1")
+    return envelope
+
+
+def _peek(arrived: _Arrived) -> Envelope | None:
+    try:
+        return _open(arrived)
+    except _RefuseError:
+        return None
+
+
+def _described(arrived: _Arrived) -> dict[str, object]:
+    return {
+        "device": arrived.ids["device"],
+        "topic_name": arrived.name,
+        "size": len(arrived.payload),
+    }

@@ -1,0 +1,63 @@
+"""Up to where everything of one device, boot and lane has arrived: the decision, without I/O.
+
+The cloud acknowledges each lane by one number, so it must know what is missing below it. Messages come
+late, twice, and after gaps; a gap closes when its messages come, or when the device says that it no
+longer keeps them (`kept_from` of the envelope).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+ABOVE_MAX = 4096
+"""Sequences remembered beyond a gap; one device publishes far fewer between two acknowledgements."""
+
+
+class Verdict(StrEnum):
+    """What to do with a message."""
+
+    NEW = "new"
+    """Store it."""
+    SEEN = "seen"
+    """It was stored before; acknowledge it again."""
+    BEYOND = "beyond"
+    """Too much is missing before it; leave it, the device sends it again."""
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """`seq` and everything below has arrived; `above` lists what arrived beyond the first gap, ascending."""
+
+    seq: int = 0
+    above: tuple[int, ...] = ()
+
+
+def note(
+    mark: Watermark, seq: int, *, kept_from: int = 0, give_up: bool = False
+) -> tuple[Watermark, Verdict]:
+    """The mark after a message with sequence `seq` (from 1) came, and what to do with it.
+
+    `kept_from` is the envelope's. With `give_up` a full `above` closes the oldest gap as lost, which is
+    right only where storing a late message again does no harm (telemetry); without it the message is
+    `BEYOND` and the mark stays.
+    """
+    if not mark.above and seq == mark.seq + 1:
+        return Watermark(seq), Verdict.NEW
+    if kept_from - 1 > mark.seq:
+        mark = _advance(kept_from - 1, mark.above)
+    if seq <= mark.seq or seq in mark.above:
+        return mark, Verdict.SEEN
+    if seq > mark.seq + 1 and len(mark.above) >= ABOVE_MAX:
+        if not give_up:
+            return mark, Verdict.BEYOND
+        mark = _advance(mark.above[0], mark.above)
+    return _advance(mark.seq, tuple(sorted((*mark.above, seq)))), Verdict.NEW
+
+
+def _advance(seq: int, above: tuple[int, ...]) -> Watermark:
+    taken = 0
+    for later in above:
+        if later > seq + 1:
+            break
+        seq = max(seq, later)
+        taken += 1
+    return Watermark(seq, above[taken:])
