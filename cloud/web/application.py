@@ -1,0 +1,116 @@
+"""Building of the HTTP applications: flat routes, limits, headers, errors."""
+
+from collections.abc import Iterable, Sequence
+
+from fastapi import APIRouter, FastAPI, HTTPException
+from fastapi.routing import APIRoute
+from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cloud.errors import SettingsError
+from cloud.web import problems
+from cloud.web.pages import STATIC, Pages
+from cloud.web.public import public
+
+BODY_BYTES_MAX = 65_536
+"""Largest body of a request to pages; the other listeners state their own."""
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+HSTS = "max-age=31536000"
+
+
+def build(title: str, routers: Iterable[APIRouter], *, body_bytes_max: int = BODY_BYTES_MAX) -> FastAPI:
+    """An application of `routers` without pages: the bootstrap and the device listener.
+
+    Routes are copied flat, so that whatever guards the application can see every one of them.
+
+    Raises:
+        SettingsError: a router holds something else than plain routes.
+    """
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None)
+    for router in routers:
+        app.router.routes.extend(_flat(router))
+    problems.install(app)
+    app.add_middleware(BodyLimit, bytes_max=body_bytes_max)
+    return app
+
+
+def build_pages(title: str, routers: Sequence[APIRouter], *, pages: Pages, secure: bool) -> FastAPI:
+    """The application for people: as `build`, with static files, templates and security headers."""
+    app = build(title, routers)
+    app.state.pages = pages
+    app.mount("/static", public(StaticFiles(directory=STATIC)), name="static")
+    app.add_middleware(SecurityHeaders, secure=secure)
+    return app
+
+
+class BodyLimit:
+    """Refuses a body that is larger than `bytes_max` with 413, wherever it is read."""
+
+    def __init__(self, app: ASGIApp, bytes_max: int) -> None:
+        self.app = app
+        self.bytes_max = bytes_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count what is received."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            if declared.isdigit() and int(declared) > self.bytes_max:
+                raise self._too_large()
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.bytes_max:
+                raise self._too_large()
+            return message
+
+        await self.app(scope, counted, send)
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(413, f"at most {self.bytes_max} bytes are taken")
+
+
+class SecurityHeaders:
+    """Puts the headers on every answer that keep a browser from being turned against its user."""
+
+    def __init__(self, app: ASGIApp, secure: bool) -> None:
+        self.app = app
+        self.headers = HEADERS | ({"Strict-Transport-Security": HSTS} if secure else {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Add what is not there yet."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self.headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+
+def _flat(router: APIRouter) -> list[APIRoute]:
+    routes = []
+    for route in router.routes:
+        if not isinstance(route, APIRoute):
+            raise SettingsError(f"{route!r}: routers of the control plane hold plain routes only")
+        routes.append(route)
+    return routes

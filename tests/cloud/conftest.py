@@ -1,0 +1,124 @@
+"""A database in a temporary folder, a clock that tests move, and pages with a signed-in operator."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from fastapi import APIRouter, FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session, sessionmaker
+
+from cloud.database.engine import connect
+from cloud.database.metadata import complete
+from cloud.database.models.operators import Operator, OperatorSession
+from cloud.operators import access
+from cloud.web.application import build, build_pages
+from cloud.web.pages import Pages
+
+START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+
+
+@dataclass
+class Clock:
+    """A clock that stands still until a test moves it."""
+
+    at: datetime = START
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def forward(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[sa.Engine]:
+    engine = connect(f"sqlite:///{tmp_path / 'fleet.db'}")
+    complete().create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sessions(engine: sa.Engine) -> sessionmaker[Session]:
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+@pytest.fixture(scope="session")
+def pages() -> Pages:
+    return Pages()
+
+
+@pytest.fixture
+def pages_app(sessions: sessionmaker[Session], clock: Clock, pages: Pages) -> Callable[..., FastAPI]:
+    """`pages_app(router, …)`: the application for people with these routers, guarded as in production."""
+
+    def make(*routers: APIRouter) -> FastAPI:
+        app = build_pages("test", routers, pages=pages, secure=False)
+        access.protect(app, sessions, now=clock, secure=False)
+        return app
+
+    return make
+
+
+@dataclass
+class Staff:
+    """A signed-in browser: `client` has the cookie; put `csrf` into forms or `headers` on requests."""
+
+    client: TestClient
+    csrf: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {access.CSRF_HEADER: self.csrf}
+
+
+@pytest.fixture
+def sign_in(sessions: sessionmaker[Session], clock: Clock) -> Callable[[FastAPI], Staff]:
+    """`sign_in(app)`: a browser in which the operator `ana` has signed in; English unless told otherwise."""
+
+    def make(app: FastAPI, name: str = "ana") -> Staff:
+        token = secrets.token_urlsafe(16)
+        with sessions.begin() as session:
+            operator = Operator(name=name, password_hash="", must_change_password=False, created_at=clock.at)
+            session.add(operator)
+            session.flush()
+            session.add(
+                OperatorSession(
+                    token_sha256=access.token_digest(token),
+                    operator_id=operator.id,
+                    created_at=clock.at,
+                    seen_at=clock.at,
+                )
+            )
+        client = TestClient(app, follow_redirects=False, headers={"Accept-Language": "en"})
+        client.cookies.set(access.cookie_name(secure=False), token)
+        return Staff(client, access.csrf_of(token))
+
+    return make
+
+
+@pytest.fixture
+def device_app() -> Callable[..., FastAPI]:
+    """`device_app(router, device="kiosk-01")`: the device listener as one device sees it after mutual TLS."""
+
+    def make(*routers: APIRouter, device: str) -> FastAPI:
+        app = build("test", routers)
+
+        @app.middleware("http")
+        async def as_device(request, call_next):  # type: ignore[no-untyped-def] # test scaffolding
+            request.state.device = device
+            return await call_next(request)
+
+        return app
+
+    return make
