@@ -1,0 +1,214 @@
+"""The outbox on the disk: SQLite with a synced write-ahead log; what is written survives a power cut."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from contract.messages import Lane
+from edge_agent.errors import SettingsError, UnavailableError
+
+SCHEMA_VERSION = 1
+BOOTS_KEPT = 50
+"""Boots without messages are remembered for diagnostics, and no longer than this."""
+
+_SCHEMA = """
+CREATE TABLE boots (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    boot   TEXT NOT NULL UNIQUE,
+    at     INTEGER NOT NULL
+);
+CREATE TABLE outbox (
+    number INTEGER NOT NULL REFERENCES boots (number),
+    lane   TEXT NOT NULL,
+    seq    INTEGER NOT NULL,
+    must   INTEGER NOT NULL,
+    at     INTEGER NOT NULL,
+    topic  TEXT NOT NULL,
+    body   BLOB NOT NULL,
+    PRIMARY KEY (number, lane, seq)
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One kept message; `at` is the device's wall clock in ms when it happened, `body` its JSON."""
+
+    boot: str
+    lane: Lane
+    seq: int
+    must: bool
+    at: int
+    topic: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What stands in the journal of one message, without its body; `size` is the body's bytes."""
+
+    boot: str
+    lane: Lane
+    seq: int
+    must: bool
+    at: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """Everything of `boot` and `lane` from `first` to `last`."""
+
+    boot: str
+    lane: Lane
+    first: int
+    last: int
+
+
+class Journal(Protocol):
+    """Where messages wait; one caller at a time."""
+
+    def begin(self, boot: str, at: int) -> None:
+        """Write down that `boot` begins at wall clock `at` (ms); durable when this returns."""
+
+    def kept(self) -> list[Kept]:
+        """What waits, oldest boot first, then by sequence."""
+
+    def write(self, appends: Sequence[Message], deletions: Sequence[Deletion]) -> None:
+        """Do all of it or nothing; durable when this returns.
+
+        Raises:
+            UnavailableError: the disk is full; nothing was changed.
+        """
+
+    def read(self, boot: str, lane: Lane, seq: int) -> Message | None:
+        """One message, None if it is not there."""
+
+    def close(self) -> None:
+        """Give the disk back."""
+
+
+class MemoryJournal:
+    """The journal for tests: survives the agent, not the process."""
+
+    def __init__(self) -> None:
+        self.boots: dict[str, int] = {}
+        self.messages: dict[tuple[str, Lane, int], Message] = {}
+
+    def begin(self, boot: str, at: int) -> None:
+        assert boot not in self.boots
+        self.boots[boot] = at
+
+    def kept(self) -> list[Kept]:
+        order = {boot: number for number, boot in enumerate(self.boots)}
+        rows = sorted(self.messages.values(), key=lambda m: (order[m.boot], m.lane, m.seq))
+        return [Kept(m.boot, m.lane, m.seq, m.must, m.at, len(m.body)) for m in rows]
+
+    def write(self, appends: Sequence[Message], deletions: Sequence[Deletion]) -> None:
+        for message in appends:
+            assert message.boot in self.boots
+            self.messages[message.boot, message.lane, message.seq] = message
+        for gone in deletions:
+            for key in [k for k in self.messages if k[:2] == (gone.boot, gone.lane)]:
+                if gone.first <= key[2] <= gone.last:
+                    del self.messages[key]
+
+    def read(self, boot: str, lane: Lane, seq: int) -> Message | None:
+        return self.messages.get((boot, lane, seq))
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class SqliteJournal:
+    """The journal of a device. Calls may come from different threads, one after the other."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db = open_database(path, _SCHEMA, SCHEMA_VERSION)
+        self._numbers: dict[str, int] = dict(self._db.execute("SELECT boot, number FROM boots"))
+
+    def begin(self, boot: str, at: int) -> None:
+        with transaction(self._db, self._path):
+            cursor = self._db.execute("INSERT INTO boots (boot, at) VALUES (?, ?)", (boot, at))
+            number = cursor.lastrowid
+            assert number is not None
+            self._db.execute(
+                "DELETE FROM boots WHERE number <= ? AND number NOT IN (SELECT number FROM outbox)",
+                (number - BOOTS_KEPT,),
+            )
+        self._numbers[boot] = number
+
+    def kept(self) -> list[Kept]:
+        rows = self._db.execute(
+            "SELECT boot, lane, seq, must, outbox.at, length(body) FROM outbox JOIN boots USING (number) "
+            "ORDER BY number, lane, seq"
+        )
+        return [Kept(boot, Lane(lane), seq, bool(must), at, size) for boot, lane, seq, must, at, size in rows]
+
+    def write(self, appends: Sequence[Message], deletions: Sequence[Deletion]) -> None:
+        with transaction(self._db, self._path):
+            self._db.executemany(
+                "INSERT INTO outbox (number, lane, seq, must, at, topic, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(self._numbers[m.boot], m.lane, m.seq, m.must, m.at, m.topic, m.body) for m in appends],
+            )
+            self._db.executemany(
+                "DELETE FROM outbox WHERE number = ? AND lane = ? AND seq BETWEEN ? AND ?",
+                [(self._numbers[d.boot], d.lane, d.first, d.last) for d in deletions],
+            )
+
+    def read(self, boot: str, lane: Lane, seq: int) -> Message | None:
+        row = self._db.execute(
+            "SELECT must, at, topic, body FROM outbox WHERE number = ? AND lane = ? AND seq = ?",
+            (self._numbers.get(boot), lane, seq),
+        ).fetchone()
+        return None if row is None else Message(boot, lane, seq, bool(row[0]), row[1], row[2], row[3])
+
+    def close(self) -> None:
+        self._db.close()
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """All that is done within, or nothing; durable when it ends.
+
+    Raises:
+        UnavailableError: the disk is full; nothing was changed.
+    """
+    try:
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise UnavailableError(f"{path}: the disk is full; free some space") from error
+        raise
+
+
+def open_database(path: Path, schema: str, version: int) -> sqlite3.Connection:
+    """A database whose commits are on the disk when they return; made with `schema` if it is new.
+
+    Raises:
+        SettingsError: it cannot be opened there, or a newer agent wrote it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")  # a commit is synced before it returns
+        db.execute("PRAGMA cache_size = -256")  # KiB; the agent is small and its tables are smaller
+        found: int = db.execute("PRAGMA user_version").fetchone()[0]
+        if found == 0:
+            db.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {version:d}; COMMIT;")
+    except (OSError, sqlite3.DatabaseError) as error:
+        raise SettingsError(f"{path}: {error}; data_dir must be a folder that the agent may write") from error
+    if found not in (0, version):
+        db.close()
+        raise SettingsError(
+            f"{path} has layout {found}, this agent knows {version}: "
+            "run the agent that wrote it until it is empty"
+        )
+    return db
