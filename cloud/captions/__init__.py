@@ -1,0 +1,1 @@
+"""Live captions: sittings of the halls, what was said in them, and everybody who reads along."""

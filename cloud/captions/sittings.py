@@ -1,0 +1,165 @@
+"""Sittings in the database: created, changed, listed; each change goes to the recorder as a job."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from cloud.captions import core
+from cloud.database.models.captions import NOTE_LENGTH_MAX, TITLE_LENGTH_MAX, Sitting, SittingChange
+from cloud.database.models.devices import Device
+from cloud.errors import MalformedError, RefusedError
+from contract.captions import LANGUAGES, SITTING, SetSitting
+
+CHANNEL = "floor"
+"""The one channel of a hall in this version: what is said on the floor."""
+LISTED_MAX = 50
+RECORDER = "recorder"
+
+CreateJob = Callable[[Session, str, str, SetSitting], None]
+"""`create_job(database, job, device, document)`: a job for one device, in the caller's transaction."""
+
+
+def find(database: Session, session: str) -> Sitting:
+    """The sitting `session`.
+
+    Raises:
+        RefusedError: there is none.
+    """
+    sitting = database.get(Sitting, session)
+    if sitting is None:
+        raise RefusedError("there is no such sitting; choose one from the list")
+    return sitting
+
+
+def create(database: Session, session: str, *, device: str, title: str, lang: str, now: datetime) -> Sitting:
+    """Plan a sitting in the hall of `device`; nothing is sent to the recorder before it is opened.
+
+    Raises:
+        MalformedError: the title is empty or too long, or the language is none of the contract's.
+        RefusedError: `device` is no recorder of the fleet.
+    """
+    title = " ".join(title.split())
+    if not 1 <= len(title) <= TITLE_LENGTH_MAX:
+        raise MalformedError(f"a sitting's title has 1 to {TITLE_LENGTH_MAX} characters")
+    if lang not in LANGUAGES:
+        raise MalformedError(f"the language of a sitting is one of {', '.join(LANGUAGES)}")
+    if device not in halls(database):
+        raise RefusedError(f"{device!r:.80} is no hall of this city; choose one from the list")
+    sitting = Sitting(
+        session=session,
+        device=device,
+        channel=CHANNEL,
+        title=title,
+        lang=lang,
+        state=SITTING.initial,
+        version=0,
+        created_at=now,
+    )
+    database.add(sitting)
+    database.flush()
+    database.add(SittingChange(session=session, version=0, state=sitting.state, at=now))
+    return sitting
+
+
+def change(
+    database: Session,
+    session: str,
+    event: str,
+    *,
+    reason: str = "",
+    note: str = "",
+    now: datetime,
+    create_job: CreateJob,
+) -> Sitting:
+    """Let `event` happen to the sitting and tell the recorder by a job.
+
+    Raises:
+        MalformedError: the note is too long.
+        RefusedError: no such sitting, or the sitting's life forbids it (see `core.change`).
+    """
+    if len(note) > NOTE_LENGTH_MAX:
+        raise MalformedError(f"a note has at most {NOTE_LENGTH_MAX} characters")
+    sitting = find(database, session)
+    others = database.scalars(
+        sa.select(Sitting.state).where(Sitting.device == sitting.device, Sitting.session != session)
+    )
+    made = core.change(sitting.state, sitting.version, event, reason=reason, note=note, hall=others, now=now)
+    was_told = sitting.opened_at is not None
+    sitting.state, sitting.version, sitting.recogniser = made.state, made.version, None
+    if made.state == core.OPEN and sitting.opened_at is None:
+        sitting.opened_at = now
+    if made.state == core.ENDED:
+        sitting.ended_at = now
+    database.add(
+        SittingChange(
+            session=session,
+            version=made.version,
+            state=made.state,
+            reason=made.reason,
+            note=made.note,
+            at=now,
+        )
+    )
+    if was_told or sitting.opened_at is not None:
+        create_job(database, job_id(sitting), sitting.device, document(sitting))
+    return sitting
+
+
+def document(sitting: Sitting) -> SetSitting:
+    """The job document that tells the recorder of the sitting's present state."""
+    assert sitting.opened_at is not None, "a recorder first hears of a sitting when it is opened"
+    return SetSitting(
+        session=sitting.session,
+        channel=sitting.channel,
+        state=sitting.state,
+        version=sitting.version,
+        lang=sitting.lang,
+        opened_at=int(sitting.opened_at.timestamp() * 1000),
+    )
+
+
+def job_id(sitting: Sitting) -> str:
+    """The id of the job that carries the sitting's present version; the same change is the same job."""
+    return f"set-sitting-{sitting.session}-{sitting.version}"
+
+
+def halls(database: Session) -> list[str]:
+    """The recorders of the fleet, by name."""
+    return list(
+        database.scalars(
+            sa.select(Device.device)
+            .where(Device.kind == RECORDER, Device.decommissioned_at.is_(None))
+            .order_by(Device.device)
+        )
+    )
+
+
+def hall_online(database: Session, device: str) -> bool:
+    """Whether the hall's recorder is connected, as far as the control plane knows."""
+    return database.scalar(sa.select(Device.presence).where(Device.device == device)) == "online"
+
+
+def listed(database: Session) -> list[Sitting]:
+    """The newest sittings, those that hold a hall first."""
+    return list(
+        database.scalars(
+            sa.select(Sitting)
+            .order_by(
+                sa.case(
+                    (Sitting.state.in_(core.OCCUPYING), 0), (Sitting.state == SITTING.initial, 1), else_=2
+                ),
+                Sitting.created_at.desc(),
+            )
+            .limit(LISTED_MAX)
+        )
+    )
+
+
+def changes(database: Session, session: str) -> list[core.Change]:
+    """Every change of the sitting, in order."""
+    rows = database.scalars(
+        sa.select(SittingChange).where(SittingChange.session == session).order_by(SittingChange.version)
+    )
+    return [core.Change(row.version, row.state, row.reason, row.note, row.at) for row in rows]
