@@ -6,12 +6,32 @@ the ASGI TLS extension (https://asgi.readthedocs.io/en/latest/specs/tls.html).
 
 import asyncio
 import ssl
+from pathlib import Path
+from typing import Any, Literal
 
+import uvicorn
 from cryptography import x509
 from fastapi import Request
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from cloud.web.problems import ProblemError
+
+KEEP_ALIVE_S = 20
+SHUTDOWN_S = 5
+"""How long open requests may go on after a stop was asked for; server-sent events never end by themselves."""
+CONNECTIONS_MAX = 2000
+_COMMON: dict[str, Any] = {
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "lifespan": "off",
+    "ws": "none",
+    "proxy_headers": False,
+    "timeout_keep_alive": KEEP_ALIVE_S,
+    "timeout_graceful_shutdown": SHUTDOWN_S,
+    "limit_concurrency": CONNECTIONS_MAX,
+}
 
 
 class TlsProtocol(HttpToolsProtocol):
@@ -52,3 +72,26 @@ def peer(request: Request) -> str:
     if not isinstance(device, str):
         raise ProblemError(403, "show the certificate of an enrolled device", code="not-a-device")
     return device
+
+
+def over_tls(
+    app: ASGIApp, host: str, port: int, *, pki: Path, client: Literal["optional", "required"]
+) -> uvicorn.Config:
+    """A listener with the server's certificate in `pki`, which asks callers for one of our authority."""
+    needed = ssl.CERT_REQUIRED if client == "required" else ssl.CERT_OPTIONAL
+    return uvicorn.Config(
+        app,
+        host,
+        port,
+        http=TlsProtocol,
+        ssl_certfile=pki / "server.pem",
+        ssl_keyfile=pki / "server.key",
+        ssl_ca_certs=str(pki / "ca.pem"),
+        ssl_cert_reqs=needed,
+        **_COMMON,
+    )
+
+
+def plain(app: ASGIApp, host: str, port: int) -> uvicorn.Config:
+    """A listener for pages; TLS before it is a proxy's."""
+    return uvicorn.Config(app, host, port, http=HttpToolsProtocol, **_COMMON)

@@ -1,6 +1,8 @@
 """A database in a temporary folder, a clock that tests move, and pages with a signed-in operator."""
 
 import secrets
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import uvicorn
 from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
@@ -105,6 +108,36 @@ def sign_in(sessions: sessionmaker[Session], clock: Clock) -> Callable[[FastAPI]
         return Staff(client, access.csrf_of(token))
 
     return make
+
+
+class Listening:
+    """uvicorn in a thread on a free port of the loopback, until `stop`."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.socket.getsockname()[1]
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]})
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[uvicorn.Config], int]]:
+    """`listen(config)` serves it for the length of the test and gives its port."""
+    running: list[Listening] = []
+
+    def start(config: uvicorn.Config) -> int:
+        running.append(Listening(config))
+        return running[-1].port
+
+    yield start
+    for each in running:
+        each.stop()
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 // Live captions: partials into a line of their own, finals into the log, each final once.
-"use strict";
 
 const LINES_MAX = 50;
 const SIZE_KEY = "fleet-captions-size";
@@ -60,8 +59,8 @@ function clearPartial(segment) {
 
 function listen() {
   const source = new EventSource(`${live.dataset.events}?after=${last}`);
-  source.addEventListener("open", () => showState(current, good, false));
   source.addEventListener("error", () => {
+    live.dataset.connected = "no";
     showState(live.dataset.lost, false, true);
     clearPartial();
     if (source.readyState === EventSource.CLOSED) {
@@ -89,6 +88,7 @@ function listen() {
   });
   source.addEventListener("sitting", event => {
     const news = JSON.parse(event.data);
+    live.dataset.connected = "yes";
     current = words("state", news.state);
     good = news.state === "open";
     showState(current, good, false);
