@@ -75,7 +75,7 @@ class Recorder(_Section, frozen=True, kw_only=True):
     engine: Literal["whisper", "vosk"] = "whisper"
     model_dir: Path
     vad_model: Path
-    model_languages: list[str] = ["en"]
+    model_languages: tuple[str, ...] = ("en",)
 
 
 class Settings(_Section, frozen=True, kw_only=True):
