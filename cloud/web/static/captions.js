@@ -110,7 +110,7 @@ function resize(to) {
 }
 
 try {
-  resize(Number(localStorage.getItem(SIZE_KEY)) || (innerWidth < 640 ? 1.5 : 2));
+  resize(Number(localStorage.getItem(SIZE_KEY)) || (innerWidth < 640 ? 1.5 : innerWidth < 1000 ? 2 : 2.5));
 } catch {
   resize(2);
 }
