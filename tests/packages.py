@@ -40,6 +40,7 @@ PACKAGES: tuple[Package, ...] = (
     Package(
         "victoria-metrics", "victoria-metrics", "the time series on VictoriaMetrics, the ingest benchmark"
     ),
+    Package("systemd", "systemd-analyze", "the unit that Ansible writes for the agent"),
     Package("iproute2", "ip", "cut links between network namespaces"),
 )
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
