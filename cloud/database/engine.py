@@ -13,9 +13,12 @@ def connect(url: str) -> sa.Engine:
     """An engine for `url`.
 
     On SQLite: write-ahead log, full synchronisation, foreign keys, and every transaction begins
-    IMMEDIATE, because a deferred one silently loses read-modify-write updates.
+    IMMEDIATE, because a deferred one silently loses read-modify-write updates. Errors never repeat the
+    values of a statement: they may be somebody's name.
     """
-    engine = sa.create_engine(url, pool_size=POOL_SIZE, pool_pre_ping=not url.startswith("sqlite"))
+    engine = sa.create_engine(
+        url, pool_size=POOL_SIZE, pool_pre_ping=not url.startswith("sqlite"), hide_parameters=True
+    )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin_immediate)

@@ -7,9 +7,10 @@ from pathlib import Path
 import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from fastapi import Request
+from fastapi import FastAPI, Request
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloud.database.models.devices import Device
@@ -17,6 +18,7 @@ from cloud.database.models.enrolment import DeviceCertificate
 from cloud.enrolment import pki
 from cloud.enrolment.authority import CRL_AGE
 from cloud.enrolment.refusals import STATUS, Cause, EnrolmentRefusedError, count
+from cloud.web.application import put_behind
 from cloud.web.listener import certificate as shown_certificate
 from cloud.web.problems import ProblemError, respond
 from contract.enrolment import CERTIFICATE
@@ -111,6 +113,11 @@ def sweep(sessions: sessionmaker[Session], folder: Path, now: datetime) -> bool:
     number = listed.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number + 1
     pki.write_revocations(folder, pki.load(folder).revocations(revoked.items(), number, now))
     return True
+
+
+def protect(app: FastAPI, sessions: sessionmaker[Session], *, now: Callable[[], datetime]) -> None:
+    """Put `DeviceGuard` before every route of the device listener's `app`."""
+    put_behind(app, Middleware(DeviceGuard, sessions=sessions, now=now))
 
 
 class DeviceGuard:

@@ -14,10 +14,12 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.database.models.operators import AuditEntry, OperatorSession
+from cloud.web.application import put_behind
 from cloud.web.problems import ProblemError, respond
 from cloud.web.public import is_public
 from cloud.web.public import public as public
@@ -93,7 +95,7 @@ def protect(
     app: FastAPI, sessions: sessionmaker[Session], *, now: Callable[[], datetime], secure: bool
 ) -> None:
     """Put `Guard` before every route of `app`."""
-    app.add_middleware(Guard, guarded=app, sessions=sessions, now=now, secure=secure)
+    put_behind(app, Middleware(Guard, sessions=sessions, now=now, secure=secure))
 
 
 class Guard:
@@ -102,13 +104,11 @@ class Guard:
     def __init__(
         self,
         app: ASGIApp,
-        guarded: FastAPI,
         sessions: sessionmaker[Session],
         now: Callable[[], datetime],
         secure: bool,
     ) -> None:
         self.app = app
-        self.guarded = guarded
         self.sessions = sessions
         self.now = now
         self.cookie = cookie_name(secure)
@@ -138,7 +138,7 @@ class Guard:
         changes = request.method not in SAFE_METHODS
         if changes:
             _refuse_foreign(request)
-        endpoint = self._endpoint(request.scope)
+        endpoint = _endpoint(request.scope)
         if endpoint is None or is_public(endpoint):
             return request.receive, None
         token = request.cookies.get(self.cookie, "")
@@ -150,14 +150,6 @@ class Guard:
             raise _change_password_first(request)
         receive = await _check_csrf(request, operator) if changes else request.receive
         return receive, operator
-
-    def _endpoint(self, scope: Scope) -> Any:
-        """What would answer; None where nothing would, which is the application's to say."""
-        for route in self.guarded.router.routes:
-            match, child = route.matches(scope)
-            if match is Match.FULL:
-                return child.get("endpoint", route)
-        return None
 
     def _look_up(self, token: str) -> SignedIn | None:
         now = self.now()
@@ -177,6 +169,15 @@ class Guard:
                 csrf=csrf_of(token),
                 must_change_password=row.operator.must_change_password,
             )
+
+
+def _endpoint(scope: Scope) -> Any:
+    """What would answer; None where nothing would, which is the application's to say."""
+    for route in scope["app"].router.routes:
+        match, child = route.matches(scope)
+        if match is Match.FULL:
+            return child.get("endpoint", route)
+    return None
 
 
 class _RedirectError(Exception):

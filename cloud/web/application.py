@@ -1,17 +1,21 @@
 """Building of the HTTP applications: flat routes, limits, headers, errors."""
 
+import logging
 from collections.abc import Iterable, Sequence
 
-from fastapi import APIRouter, FastAPI, HTTPException
+from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.errors import SettingsError
 from cloud.web import problems
 from cloud.web.pages import STATIC, Pages
 from cloud.web.public import public
+
+log = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 65_536
 """Largest body of a request to pages; the other listeners state their own."""
@@ -36,11 +40,16 @@ def build(title: str, routers: Iterable[APIRouter], *, body_bytes_max: int = BOD
     Raises:
         SettingsError: a router holds something else than plain routes.
     """
-    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title=title,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        middleware=[Middleware(Failures), Middleware(BodyLimit, bytes_max=body_bytes_max)],
+    )
     for router in routers:
         app.router.routes.extend(_flat(router))
     problems.install(app)
-    app.add_middleware(BodyLimit, bytes_max=body_bytes_max)
     return app
 
 
@@ -51,6 +60,39 @@ def build_pages(title: str, routers: Sequence[APIRouter], *, pages: Pages, secur
     app.mount("/static", public(StaticFiles(directory=STATIC)), name="static")
     app.add_middleware(SecurityHeaders, secure=secure)
     return app
+
+
+def put_behind(app: FastAPI, guard: Middleware) -> None:
+    """Let `guard` see every request first, but behind the limits and the headers, which hold for it too."""
+    app.user_middleware.append(guard)
+
+
+class Failures:
+    """Answers 500, and records it, where nothing else has answered an error."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, and catch what nobody caught."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        except Exception:  # the last line of defence: whatever it was, the caller gets an answer
+            request = Request(scope)
+            log.exception("request_failed", extra={"method": request.method, "route": _route(scope)})
+            if begun:
+                raise
+            await problems.respond(request, 500)(scope, receive, send)
 
 
 class BodyLimit:
@@ -105,6 +147,11 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, with_headers)
+
+
+def _route(scope: Scope) -> str | None:
+    """The route's template; the path itself may hold what does not belong into a log."""
+    return getattr(scope.get("route"), "path", None)
 
 
 def _flat(router: APIRouter) -> list[APIRoute]:

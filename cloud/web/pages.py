@@ -51,7 +51,9 @@ def render(request: Request, template: str, *, status: int = 200, **context: Any
         path=request.url.path,
         **context,
     )
-    return HTMLResponse(html, status, headers={"Content-Language": language.code, "Vary": "Cookie"})
+    return HTMLResponse(
+        html, status, headers={"Content-Language": language.code, "Vary": "Accept-Language, Cookie"}
+    )
 
 
 def language_of(request: Request) -> Language:

@@ -1,6 +1,5 @@
 """What callers get when something goes wrong: problem documents (RFC 9457) under /api, pages elsewhere."""
 
-import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -12,8 +11,6 @@ from starlette.exceptions import HTTPException
 from cloud.errors import CloudError, MalformedError, RefusedError, UnavailableError
 from cloud.web.languages import N_
 from cloud.web.pages import render
-
-log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
 FIELDS_SHOWN_MAX = 10
@@ -92,7 +89,7 @@ def respond(
 
 
 def install(app: FastAPI) -> None:
-    """Let `app` answer every error this way; never with a traceback."""
+    """Let `app` answer the errors that are raised on purpose this way."""
     for kind, handler in {
         HTTPException: _http,
         RequestValidationError: _invalid,
@@ -100,7 +97,6 @@ def install(app: FastAPI) -> None:
         RefusedError: _refused,
         MalformedError: _malformed,
         UnavailableError: _unavailable,
-        Exception: _unexpected,
     }.items():
         app.add_exception_handler(kind, handler)
 
@@ -143,12 +139,3 @@ async def _malformed(request: Request, error: Any) -> Response:
 
 async def _unavailable(request: Request, error: Any) -> Response:
     return respond(request, 503, str(error), headers={"Retry-After": str(RETRY_AFTER_S)})
-
-
-async def _unexpected(request: Request, error: Any) -> Response:
-    log.error(
-        "request_failed",
-        exc_info=error,
-        extra={"method": request.method, "route": getattr(request.scope.get("route"), "path", None)},
-    )
-    return respond(request, 500)

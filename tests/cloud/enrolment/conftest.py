@@ -13,9 +13,8 @@ from fastapi import APIRouter, Request
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.database.models.devices import Device
-from cloud.enrolment import est, pki, tokens
+from cloud.enrolment import est, members, pki, tokens
 from cloud.enrolment.est import Desk
-from cloud.enrolment.members import DeviceGuard
 from cloud.web import listener
 from cloud.web.application import build
 
@@ -78,7 +77,7 @@ def device_port(desk: Desk, folder: Path, listen: Callable[[uvicorn.Config], int
         return {"device": listener.peer(request)}
 
     app = build("device", [router])
-    app.add_middleware(DeviceGuard, sessions=desk.sessions, now=desk.now)
+    members.protect(app, desk.sessions, now=desk.now)
     return listen(listener.over_tls(app, "127.0.0.1", 0, pki=folder, client="required"))
 
 

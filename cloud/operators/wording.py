@@ -1,0 +1,14 @@
+"""What the audit's actions are called on pages."""
+
+from cloud.web.languages import N_
+
+ACTIONS = {
+    "sign-in": N_("Signed in"),
+    "sign-out": N_("Signed out"),
+    "change-password": N_("Changed the password"),
+}
+
+
+def action_text(action: str) -> str | None:
+    """The English text for `action`, to be translated; None for one that is not known here."""
+    return ACTIONS.get(action)
