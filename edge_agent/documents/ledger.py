@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from edge_agent.documents.printing import Record, State
+from edge_agent.documents.printing import UNSETTLED, Record, State
 from edge_agent.errors import UnavailableError
 
 BUSY_S = 5.0
 ROWS_MAX = 100_000
 """Rows of papers that are kept; the oldest that have ended make place."""
-_OPEN = (State.SPOOLING, State.PRINTING, State.IN_DOUBT)
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class MemoryLedger:
 
     def unsettled(self) -> list[Record]:
         """Papers whose end is not known."""
-        return [record for record in self.records.values() if record.state in _OPEN]
+        return [record for record in self.records.values() if record.state in UNSETTLED]
 
     def claims(self) -> list[Claim]:
         """Payments not settled."""
@@ -145,12 +144,12 @@ class SqliteLedger:
 
     def unsettled(self) -> list[Record]:
         """Papers whose end is not known, oldest first."""
-        marks = ", ".join("?" * len(_OPEN))
+        marks = ", ".join("?" * len(UNSETTLED))
         return [
             _record(row)
             for row in self._rows(
                 f"SELECT document, job, state, ipp_job_id FROM papers WHERE state IN ({marks}) ORDER BY row",  # noqa: S608 question marks only
-                *(state.value for state in _OPEN),
+                *(state.value for state in UNSETTLED),
             )
         ]
 

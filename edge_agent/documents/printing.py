@@ -34,6 +34,8 @@ PAPER = Machine(
 """`in-doubt` is left when the printer, back again, tells how its job ended."""
 
 FETCH_AGAIN_S = 2.0
+REFUSALS_S = 6.0
+"""A refusal of the bytes is believed when it stands this long: a job can overtake its document's news."""
 POLL_FAST_S = 0.25
 POLL_SLOW_S = 1.0
 POLL_FAST_FOR_S = 10.0
@@ -55,6 +57,8 @@ class State(StrEnum):
     IN_DOUBT = "in-doubt"
 
 
+UNSETTLED = (State.SPOOLING, State.PRINTING, State.IN_DOUBT)
+"""The paper was sent to the printer, and its end is not known."""
 OUTCOMES = {
     State.PRINTED: PrintOutcome.PRINTED,
     State.NOT_PRINTED: PrintOutcome.NOT_PRINTED,
@@ -95,7 +99,7 @@ class Fetched:
 
 @dataclass(frozen=True)
 class NotFetched:
-    """The bytes did not come; `final` when asking again is useless."""
+    """The bytes did not come; `final` when they were refused, not only late."""
 
     reason: str
     final: bool
@@ -343,7 +347,7 @@ class Printing:
         return [self._move("fetch"), Check()]
 
     def _miss(self, reason: str, final: bool, now: Instant) -> list[Effect]:
-        if final or now + FETCH_AGAIN_S >= self._began_at + self._timeout_s / 2:
+        if now + FETCH_AGAIN_S >= self._began_at + (REFUSALS_S if final else self._timeout_s / 2):
             return self._end("refuse", reason)
         self._next_at = now + FETCH_AGAIN_S
         return []
