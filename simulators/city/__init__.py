@@ -1,1 +1,1 @@
-"""A whole city on one machine: all programs are the real ones; hardware and outside services are simulated."""
+"""A whole city on one machine: the programs are the real ones; hardware and services are simulated."""

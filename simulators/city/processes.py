@@ -205,7 +205,7 @@ async def _clear(group: int) -> None:
     until = time.monotonic() + KILL_S
     while time.monotonic() < until:
         try:
-            os.waitpid(-group, os.WNOHANG)
+            os.waitpid(-group, os.WNOHANG)  # noqa: ASYNC222 - it does not wait
         except ChildProcessError:
             pass  # not ours to wait for, or nothing left
         try:

@@ -1,0 +1,80 @@
+"""Web applications inside the city's own process, and free ports for everybody."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+
+STOP_S = 5.0
+LOOPBACK = "127.0.0.1"
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports of the loopback that nobody listens on now."""
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for each in held:
+            each.bind((LOOPBACK, 0))
+        return [each.getsockname()[1] for each in held]
+    finally:
+        for each in held:
+            each.close()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say when it listens."""
+        await super().startup(sockets)
+        self.up.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the city."""
+        yield
+
+
+@dataclass
+class Served:
+    """An application that answers at `url`."""
+
+    url: str
+    _server: _Server
+    _task: asyncio.Task[None]
+
+    async def stop(self) -> None:
+        """End it; open streams are cut."""
+        self._server.should_exit = True
+        done, _ = await asyncio.wait({self._task}, timeout=STOP_S)
+        if not done:
+            self._server.force_exit = True
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=STOP_S)
+
+
+async def serve(app: Any, port: int = 0) -> Served:
+    """Run `app` on the loopback in this loop; it answers when this returns.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((LOOPBACK, port))
+    listener.listen(256)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="server")
+    up = asyncio.create_task(server.up.wait())
+    await asyncio.wait({task, up}, return_when=asyncio.FIRST_COMPLETED)
+    up.cancel()
+    if task.done():
+        task.result()
+    return Served(f"http://{LOOPBACK}:{listener.getsockname()[1]}", server, task)
