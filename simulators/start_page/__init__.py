@@ -1,0 +1,1 @@
+"""The page from which everybody enters the city, and where anybody may pull a plug."""
