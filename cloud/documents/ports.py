@@ -1,0 +1,87 @@
+"""What documents need from outside; each has one fake in tests/ports and one suite for fake and real."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cloud.documents.possession_sheet import Sheet
+from contract.documents import Identification, Subject
+
+
+@dataclass(frozen=True)
+class Permission:
+    """The registry's answer to who may ask for what; `reason` is its code for why, or why not."""
+
+    allowed: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Authorisation:
+    """One held payment, as the payment service knows it."""
+
+    authorisation: str
+    reference: str
+    amount_cents: int
+    state: str
+
+
+class Registry(Protocol):
+    """The cadastre. Everything raises UnavailableError when it does not answer or answers nonsense."""
+
+    def identify(self, identification: Identification, *, purpose: str, audit: str) -> str | None:
+        """The registry's opaque id of the person, None where the three values do not belong together."""
+
+    def subjects(self, person: str) -> list[Subject]:
+        """The possession lists that the person may ask about."""
+
+    def may_request(self, requester: str, subject: str, kind: str) -> Permission:
+        """Whether `requester` may have a paper of `kind` about `subject`."""
+
+    def sheet(self, subject: str) -> Sheet:
+        """What is written there.
+
+        Raises:
+            RefusedError: there is no such possession list.
+        """
+
+
+class Payments(Protocol):
+    """The payment service. Everything raises UnavailableError when it does not answer or answers nonsense."""
+
+    def authorisation(self, authorisation: str) -> Authorisation | None:
+        """What is held under that id; None where there is none."""
+
+    def capture(self, authorisation: str, key: str) -> None:
+        """Take the money; the same `key` takes it once.
+
+        Raises:
+            RefusedError: the authorisation is void or unknown, and no repetition will help.
+        """
+
+    def void(self, authorisation: str, key: str) -> None:
+        """Give the money back; doing it again changes nothing.
+
+        Raises:
+            RefusedError: the money was captured, or the authorisation is unknown.
+        """
+
+
+class Render(Protocol):
+    """Sets a page in type."""
+
+    def __call__(self, template: str, data: dict[str, Any]) -> bytes:
+        """The PDF; the same bytes for the same data. Raises RefusedError when it cannot be set."""
+
+
+class Sealer(Protocol):
+    """Seals a PDF."""
+
+    def __call__(self, pdf: bytes) -> bytes:
+        """The sealed PDF. Raises RefusedError when it cannot be sealed."""
+
+
+class OfferPrint(Protocol):
+    """Makes the print job; main.py gives it."""
+
+    def __call__(self, device: str, document: str, sha256: str, size: int, timeout_s: float) -> str:
+        """The job's id, the same for the same document. Raises RefusedError when there can be none."""

@@ -1,0 +1,183 @@
+"""The possession sheet: what the registry says of a possession list, and how that stands on the paper.
+
+Every value is set in type as the registry spells it; names are never turned into another alphabet.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any
+
+import msgspec
+
+from cloud.documents.kinds import KindRules, Kinds, Text
+from contract.documents import PreviewRow
+from contract.languages import euros, official_date
+
+OFFICIAL = ("sq", "sr-Cyrl")
+"""The languages that every label of an official paper has."""
+NUMBERS_MAX = 10_000_000.0
+
+Short = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+Long = Annotated[str, msgspec.Meta(max_length=200)]
+Metres = Annotated[float, msgspec.Meta(ge=0, le=NUMBERS_MAX)]
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """One holder and the part held, such as `1/2`."""
+
+    name: Long
+    address: Long
+    share: Short
+
+
+class Parcel(msgspec.Struct, frozen=True, kw_only=True):
+    """One parcel; `y_m` is the easting, `x_m` the northing of its reference point (EPSG:9141)."""
+
+    number: Short
+    place: Long
+    use: Short
+    area_m2: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+    y_m: Metres
+    x_m: Metres
+
+
+class Right(msgspec.Struct, frozen=True, kw_only=True):
+    """A right of others, or an encumbrance, on one parcel."""
+
+    kind: Short
+    parcel: Short
+    in_favour_of: Long
+    reference: Short
+    since: date
+
+
+class Sheet(msgspec.Struct, frozen=True, kw_only=True):
+    """What the registry says of one possession list."""
+
+    number: Short
+    zone_code: Short
+    zone: Short
+    changed_on: date
+    holders: Annotated[list[Holder], msgspec.Meta(min_length=1, max_length=50)]
+    parcels: Annotated[list[Parcel], msgspec.Meta(min_length=1, max_length=200)]
+    rights: Annotated[list[Right], msgspec.Meta(max_length=200)]
+
+
+@dataclass(frozen=True)
+class Issue:
+    """What makes one paper of it: numbers, dates, price, and the addresses under which it is verified.
+
+    `verify_url` has the code in it and stands in the QR code, `verify_page` is where the code is typed in.
+    """
+
+    serial: str
+    code: str
+    verify_url: str
+    verify_page: str
+    issued_on: date
+    valid_until: date
+    price_cents: int
+    language: str
+
+
+def preview(sheet: Sheet, *, price_cents: int, language: str, kinds: Kinds) -> list[PreviewRow]:
+    """What the citizen sees before paying: the same values as on the paper."""
+    words = {name: text[language] for name, text in kinds.words.items()}
+    area = grouped(sum(parcel.area_m2 for parcel in sheet.parcels))
+    rows = [
+        (words["list"], sheet.number),
+        (words["zone"], sheet.zone),
+        *((words["holder"], f"{holder.name} ({holder.share})") for holder in sheet.holders),
+        (words["parcels"], ", ".join(parcel.number for parcel in sheet.parcels)),
+        (f"{words['total']}, {words['area']}", area),
+        (words["rights"], str(len(sheet.rights)) if sheet.rights else words["no_rights"]),
+        (words["fee"], euros(price_cents)),
+    ]
+    return [PreviewRow(label=label, value=value) for label, value in rows]
+
+
+def page(sheet: Sheet, issue: Issue, rules: KindRules, kinds: Kinds) -> dict[str, Any]:
+    """Everything that the template `possession-sheet.typ` prints, as text."""
+    language = issue.language
+
+    def both(text: Text) -> dict[str, str]:
+        return _labelled(text, language)
+
+    return {
+        "language": language.split("-")[0],
+        "title": both(rules.title),
+        "subtitle": both(rules.subtitle),
+        "office": both(rules.office),
+        "statement": rules.statement[language],
+        "basis": rules.basis[language],
+        "not_confirmed": "" if rules.basis_confirmed else kinds.words["not_confirmed"][language],
+        "republic": _everywhere(kinds.municipality.republic, language),
+        "municipality": _everywhere(kinds.municipality.name, language),
+        "words": {name: both(text) for name, text in kinds.words.items()},
+        "number": sheet.number,
+        "zone": f"{sheet.zone} ({sheet.zone_code})",
+        "as_of": official_date(sheet.changed_on),
+        "holders": [[holder.name, holder.address, holder.share] for holder in sheet.holders],
+        "parcels": [
+            [
+                parcel.number,
+                parcel.place,
+                _word(kinds.uses, parcel.use, language),
+                grouped(parcel.area_m2),
+                coordinate(parcel.y_m),
+                coordinate(parcel.x_m),
+            ]
+            for parcel in sheet.parcels
+        ],
+        "total_area": grouped(sum(parcel.area_m2 for parcel in sheet.parcels)),
+        "rights": [
+            [
+                _word(kinds.rights, right.kind, language),
+                right.parcel,
+                right.in_favour_of,
+                right.reference,
+                official_date(right.since),
+            ]
+            for right in sheet.rights
+        ],
+        "serial": issue.serial,
+        "code": spaced(issue.code),
+        "verify_url": issue.verify_url,
+        "verify_page": issue.verify_page,
+        "date": [issue.issued_on.year, issue.issued_on.month, issue.issued_on.day],
+        "issued_on": official_date(issue.issued_on),
+        "valid_until": official_date(issue.valid_until),
+        "fee": euros(issue.price_cents),
+    }
+
+
+def grouped(number: int) -> str:
+    """A whole number with its thousands apart by a narrow space, as official papers write it."""
+    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def coordinate(metres: float) -> str:
+    """A coordinate to the centimetre, with a decimal comma."""
+    return f"{metres:.2f}".replace(".", ",")
+
+
+def spaced(code: str) -> str:
+    """A code in five groups, easier to read off a paper."""
+    return "-".join((code[:5], code[5:10], code[10:15], code[15:20], code[20:]))
+
+
+def _labelled(text: Text, language: str) -> dict[str, str]:
+    """The text in the chosen language, and beside it in the official ones."""
+    others = [code for code in OFFICIAL if code.split("-")[0] != language.split("-")[0]]
+    return {"main": text[language], "other": " / ".join(text[code] for code in others)}
+
+
+def _everywhere(text: Text, language: str) -> list[str]:
+    """All three languages, Albanian first; Serbian in the alphabet that was chosen, else Cyrillic."""
+    serbian = language if language.startswith("sr") else "sr-Cyrl"
+    return [text["sq"], text[serbian], text["en"]]
+
+
+def _word(words: dict[str, Text], code: str, language: str) -> str:
+    """The word for a registry's code; a code that we do not know stands as it is."""
+    return words[code][language] if code in words else code
