@@ -1,0 +1,107 @@
+"""Reconnection: jittered, bounded, patient with refusals, and not fooled by a short success."""
+
+import random
+
+import pytest
+
+from edge_agent.link.reconnection import (
+    CAP_S,
+    DIAL_TIMEOUT_S,
+    FIRST_WAIT_MAX_S,
+    REFUSED_MAX_S,
+    REFUSED_MIN_S,
+    STABLE_S,
+    Dial,
+    Established,
+    HangUp,
+    Lost,
+    Reconnection,
+    TimePassed,
+)
+
+
+class Highest:
+    """Chance that always gives the longest wait."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+def dial(core: Reconnection) -> float:
+    """Let the wait pass; returns when it dialed."""
+    at = core.deadline()
+    assert at is not None
+    assert core.handle(TimePassed(), at) == [Dial()]
+    return at
+
+
+def test_the_first_attempt_comes_at_once_but_not_with_everybody() -> None:
+    core = Reconnection(Highest(), 100.0)
+    assert core.deadline() == 100.0 + FIRST_WAIT_MAX_S
+    assert core.handle(TimePassed(), 100.0) == []
+    dial(core)
+    assert core.state == "dialing"
+
+
+def test_waits_double_up_to_the_cap() -> None:
+    core = Reconnection(Highest(), 0.0)
+    waits = []
+    for _ in range(9):
+        at = dial(core)
+        core.handle(Lost("unavailable"), at)
+        deadline = core.deadline()
+        assert deadline is not None
+        waits.append(deadline - at)
+    assert waits == pytest.approx([1, 2, 4, 8, 16, 32, CAP_S, CAP_S, CAP_S])
+
+
+def test_jitter_is_full() -> None:
+    waits = []
+    for seed in range(300):
+        core = Reconnection(random.Random(seed), 0.0)
+        core.attempts = 10
+        at = dial(core)
+        core.handle(Lost("unavailable"), at)
+        waits.append((core.deadline() or 0) - at)
+    assert min(waits) < 0.1 * CAP_S
+    assert max(waits) > 0.9 * CAP_S
+    assert sum(waits) / len(waits) == pytest.approx(CAP_S / 2, rel=0.15)
+
+
+def test_who_is_refused_waits_longer_than_any_other() -> None:
+    for seed in range(50):
+        core = Reconnection(random.Random(seed), 0.0)
+        at = dial(core)
+        core.handle(Lost("refused"), at)
+        wait = (core.deadline() or 0) - at
+        assert REFUSED_MIN_S <= wait <= REFUSED_MAX_S
+        assert wait > CAP_S
+
+
+@pytest.mark.parametrize(("held_s", "wait_s"), [(STABLE_S - 1, 16.0), (STABLE_S, 1.0)])
+def test_only_a_connection_that_held_counts_as_good(held_s: float, wait_s: float) -> None:
+    core = Reconnection(Highest(), 0.0)
+    core.attempts = 4
+    at = dial(core)
+    core.handle(Established(), at)
+    assert core.state == "up"
+    assert core.deadline() is None
+    core.handle(Lost("unavailable"), at + held_s)
+    assert core.deadline() == at + held_s + wait_s
+
+
+def test_an_attempt_without_an_answer_is_given_up() -> None:
+    core = Reconnection(Highest(), 0.0)
+    at = dial(core)
+    assert core.deadline() == at + DIAL_TIMEOUT_S
+    assert core.handle(TimePassed(), at + DIAL_TIMEOUT_S) == [HangUp()]
+    assert core.state == "down"
+
+
+def test_what_comes_too_late_changes_nothing() -> None:
+    core = Reconnection(Highest(), 0.0)
+    core.handle(Established(), 0.1)
+    assert core.state == "down"
+    before = core.deadline()
+    core.handle(Lost("refused"), 0.2)
+    assert core.deadline() == before

@@ -1,0 +1,295 @@
+"""The link's runner with a broker and a cloud that fit on a page."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from contract import topics
+from contract.messages import (
+    MESSAGE_BYTES_MAX,
+    Ack,
+    Envelope,
+    Lane,
+    Presence,
+    encode,
+    open_envelope,
+    read,
+)
+from contract.telemetry import Sample, TelemetryBatch
+from edge_agent.errors import RefusedError, UnavailableError
+from edge_agent.link.journal import Deletion, Journal, MemoryJournal, Message
+from edge_agent.link.mqtt import Arrived, Down, Outgoing, Report, Up
+from edge_agent.link.outbox import Bounds
+from edge_agent.link.run import Link
+
+DEVICE = "kiosk-001"
+BOUNDS = Bounds(rows_max=10, bytes_max=100_000, window=5, ack_timeout_s=20.0)
+BATCH = TelemetryBatch(samples=[Sample(at=1_763_900_000_000, values={"cpu_pct": 1.5})])
+DEADLINE_S = 10.0
+
+
+class FakeTransport:
+    """A broker in memory: tests say when it answers; what it was given is in `sent`."""
+
+    def __init__(self) -> None:
+        self.sent: list[Outgoing] = []
+        self.changed = asyncio.Event()
+        self.report: Report | None = None
+        self.filters: Sequence[str] = ()
+        self.will: Outgoing | None = None
+        self.last: Outgoing | None = None
+
+    def dial(self, filters: Sequence[str], will: Outgoing, report: Report) -> None:
+        self.filters, self.will, self.report = filters, will, report
+        self.changed.set()
+
+    def publish(self, message: Outgoing) -> None:
+        self.sent.append(message)
+        self.changed.set()
+
+    def hang_up(self) -> None:
+        self.report = None
+
+    async def close(self, last: Outgoing) -> None:
+        self.last = last
+
+    def say(self, event: Up | Down | Arrived) -> None:
+        assert self.report is not None
+        self.report(event)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+    def envelopes(self) -> list[Envelope]:
+        return [
+            open_envelope(m.payload) for m in self.sent if "presence" not in m.topic and "jobs" not in m.topic
+        ]
+
+
+class FullDisk(MemoryJournal):
+    """A disk that takes nothing while it is `full`."""
+
+    full = False
+
+    def write(self, appends: Sequence[Message], deletions: Sequence[Deletion]) -> None:
+        if self.full:
+            raise UnavailableError("link.db: the disk is full; free some space")
+        super().write(appends, deletions)
+
+
+def make(journal: Journal, transport: FakeTransport, boot: str = "b1", bounds: Bounds = BOUNDS) -> Link:
+    journal.begin(boot, 1_763_900_000_000)
+    return Link(
+        device=DEVICE,
+        kind="kiosk",
+        agent="1.2.3",
+        root=topics.ROOT_DEFAULT,
+        boot=boot,
+        bounds=bounds,
+        journal=journal,
+        transport=transport,
+        chance=random.Random(1),
+    )
+
+
+@asynccontextmanager
+async def running(link: Link) -> AsyncIterator[None]:
+    task = asyncio.create_task(link.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            pass  # that is how it ends
+
+
+async def up(transport: FakeTransport) -> None:
+    await transport.until(lambda: transport.report is not None)
+    transport.say(Up())
+    await transport.until(lambda: bool(transport.sent))
+
+
+def ack(transport: FakeTransport, boot: str, lane: Lane, seq: int) -> None:
+    topic = topics.build("ack", device=DEVICE)
+    transport.say(Arrived(topic, encode(Ack(boot=boot, lane=lane, seq=seq))))
+
+
+async def test_what_is_sent_is_durable_at_once_and_forgotten_when_it_is_stored() -> None:
+    journal, transport = MemoryJournal(), FakeTransport()
+    link = make(journal, transport)
+    async with running(link):
+        await link.send("telemetry", {}, BATCH, lane=Lane.TELEMETRY, must=False)
+        assert [m.seq for m in journal.messages.values()] == [1]
+        assert transport.sent == []
+        await up(transport)
+        await transport.until(lambda: len(transport.envelopes()) == 1)
+        envelope = transport.envelopes()[0]
+        assert (envelope.boot, envelope.lane, envelope.seq, envelope.kept_from) == (
+            "b1",
+            Lane.TELEMETRY,
+            1,
+            1,
+        )
+        assert read(envelope.body, TelemetryBatch) == BATCH
+        ack(transport, "b1", Lane.TELEMETRY, 1)
+        for _ in range(2):  # the word of the cloud is taken in one turn and carried out in the next
+            await link.send("telemetry", {}, BATCH, lane=Lane.TELEMETRY, must=False)
+        assert [m.seq for m in journal.messages.values()] == [2, 3]
+        assert link.counts.waiting == 2
+
+
+async def test_presence_is_told_by_will_by_connection_and_at_the_end() -> None:
+    transport = FakeTransport()
+    link = make(MemoryJournal(), transport)
+    async with running(link):
+        await up(transport)
+        assert transport.will is not None
+        will, online = (read(m.payload, Presence) for m in (transport.will, transport.sent[0]))
+    assert transport.last is not None
+    offline = read(transport.last.payload, Presence)
+    assert [(p.online, p.boot, p.kind, p.agent) for p in (will, online, offline)] == [
+        (False, "b1", "kiosk", "1.2.3"),
+        (True, "b1", "kiosk", "1.2.3"),
+        (False, "b1", "kiosk", "1.2.3"),
+    ]
+    assert transport.will.retained
+    assert transport.sent[0].retained
+    assert transport.last.retained
+
+
+async def test_many_senders_share_one_write() -> None:
+    writes = []
+
+    class Counting(MemoryJournal):
+        def write(self, appends: Sequence[Message], deletions: Sequence[Deletion]) -> None:
+            writes.append(len(appends))
+            super().write(appends, deletions)
+
+    link = make(Counting(), FakeTransport())
+    async with running(link):
+        sends = [link.send("telemetry", {}, BATCH, lane=Lane.TELEMETRY, must=False) for _ in range(8)]
+        await asyncio.gather(*sends)
+    assert writes == [8]
+
+
+async def test_a_full_outbox_refuses_what_must_be_kept() -> None:
+    link = make(MemoryJournal(), FakeTransport())
+    async with running(link):
+        for _ in range(BOUNDS.rows_max):
+            await link.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True)
+        with pytest.raises(RefusedError, match="the outbox is full"):
+            await link.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True)
+        await link.send("telemetry", {}, BATCH, lane=Lane.TELEMETRY, must=False)
+        assert (link.counts.waiting, link.counts.dropped, link.counts.refused) == (10, 1, 1)
+
+
+async def test_a_full_disk_refuses_and_recovers() -> None:
+    journal, transport = FullDisk(), FakeTransport()
+    link = make(journal, transport)
+    async with running(link):
+        await up(transport)
+        await link.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True)
+        await transport.until(lambda: len(transport.envelopes()) == 1)
+        journal.full = True
+        with pytest.raises(RefusedError):
+            await link.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True)
+        await link.send("telemetry", {}, BATCH, lane=Lane.TELEMETRY, must=False)
+        ack(transport, "b1", Lane.EVENTS, 1)
+        with pytest.raises(RefusedError):
+            await link.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True)
+        journal.full = False
+        await link.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True)
+        assert [(m.lane, m.seq) for m in journal.messages.values()] == [(Lane.EVENTS, 4)]
+        assert (link.counts.waiting, link.counts.dropped, link.counts.refused) == (1, 1, 2)
+        await transport.until(lambda: len(transport.envelopes()) == 2)
+        assert [(e.seq, e.kept_from) for e in transport.envelopes()] == [(1, 1), (4, 4)]
+
+
+async def test_the_next_start_sends_what_the_last_one_left() -> None:
+    journal = MemoryJournal()
+    first = make(journal, FakeTransport())
+    async with running(first):
+        await first.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True)
+    transport = FakeTransport()
+    async with running(make(journal, transport, "b2")):
+        await up(transport)
+        await transport.until(lambda: len(transport.envelopes()) == 1)
+        assert transport.envelopes()[0].boot == "b1"
+
+
+async def test_a_message_that_is_too_large_is_refused() -> None:
+    link = make(MemoryJournal(), FakeTransport())
+    large = TelemetryBatch(samples=[Sample(at=1, values={"x" * MESSAGE_BYTES_MAX: 1.0})])
+    async with running(link):
+        with pytest.raises(RefusedError, match="too large"):
+            await link.send("telemetry", {}, large, lane=Lane.TELEMETRY, must=False)
+
+
+async def test_nothing_is_published_live_while_the_link_is_down() -> None:
+    transport = FakeTransport()
+    link = make(MemoryJournal(), transport)
+    went: list[str] = []
+    link.on_connected(lambda: went.append("up"))
+    link.on_disconnected(lambda: went.append("down"))
+    async with running(link):
+        link.publish("job-start-next", {}, b"{}")
+        await up(transport)
+        link.publish("job-start-next", {}, b"{}")
+        link.publish_live("caption-partial", {"session": "s1", "channel": "floor"}, BATCH)
+        transport.say(Down("unavailable", "cut"))
+        await transport.until(lambda: len(transport.sent) == 3)
+        while link.connected:
+            await asyncio.sleep(0)
+        link.publish("job-start-next", {}, b"{}")
+    assert went == ["up", "down"]
+    assert [m.topic.rpartition("/")[2] for m in transport.sent] == ["presence", "start-next", "partial"]
+    live = open_envelope(transport.sent[2].payload)
+    assert (live.lane, live.seq, transport.sent[2].qos) == (Lane.LIVE, 0, 0)
+
+
+async def test_messages_from_the_cloud_reach_their_way_and_garbage_harms_nobody() -> None:
+    transport = FakeTransport()
+    link = make(MemoryJournal(), transport)
+    got: list[tuple[dict[str, str], bytes]] = []
+    arrived = asyncio.Event()
+
+    def handler(ids: dict[str, str], payload: bytes) -> None:
+        got.append((ids, payload))
+        arrived.set()
+
+    link.subscribe("job-notify-next", handler)
+    async with running(link):
+        await up(transport)
+        assert topics.build("job-notify-next", device=DEVICE) in transport.filters
+        transport.say(Arrived(topics.build("ack", device=DEVICE), b"\xff garbage"))
+        transport.say(Arrived("fleet/v1/kiosk-001/nonsense", b"{}"))
+        transport.say(Arrived(topics.build("job-notify-next", device=DEVICE), b"{}"))
+        async with asyncio.timeout(DEADLINE_S):
+            await arrived.wait()
+    assert got == [({"device": DEVICE}, b"{}")]
+    assert link.malformed == 2
+
+
+async def test_a_handler_that_breaks_ends_the_link() -> None:
+    transport = FakeTransport()
+    link = make(MemoryJournal(), transport)
+
+    def handler(ids: dict[str, str], payload: bytes) -> None:
+        raise AssertionError("a broken invariant")
+
+    link.subscribe("job-notify-next", handler)
+    task = asyncio.create_task(link.run())
+    await up(transport)
+    transport.say(Arrived(topics.build("job-notify-next", device=DEVICE), b"{}"))
+    with pytest.raises(AssertionError, match="broken invariant"):
+        async with asyncio.timeout(DEADLINE_S):
+            await task
+    assert transport.last is not None
