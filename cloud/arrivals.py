@@ -1,10 +1,7 @@
 """Watermarks and refused messages in a database: the events lane in the main one, telemetry in its own."""
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,60 +9,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from cloud.database.models.link import Quarantined, RefusalCount, WatermarkRow
-from cloud.watermark import Watermark
+from cloud.refusals import Refusal
+from cloud.watermark import Key, Watermark
 
 BOOTS_MAX = 64
 """Boots remembered of each device and lane; a device restarts for a year before the first is forgotten."""
 QUARANTINED_MAX = 50
 """Refused messages described of each device; all are counted."""
-
-
-class Reason(StrEnum):
-    """Why a message was refused."""
-
-    FOREIGN = "foreign"
-    """Its device is not registered, or no longer."""
-    OVERSIZED = "oversized"
-    NOT_AN_ENVELOPE = "not-an-envelope"
-    WRONG_LANE = "wrong-lane"
-    MALFORMED = "malformed"
-    """Its envelope is right and its body is not."""
-    REFUSED = "refused"
-    """It is well formed, and what it says may not be."""
-    HANDLER_FAILED = "handler-failed"
-    """Our own fault: kept apart after several tries, with a log line that says why."""
-    BEYOND = "beyond-gap"
-    """Too much is missing before it; the device sends it again."""
-
-
-COUNTED_AS_RECEIVED = frozenset({Reason.MALFORMED, Reason.REFUSED, Reason.HANDLER_FAILED})
-"""Reasons after which the watermark moves: sending the same bytes again would change nothing."""
-
-
-@dataclass(frozen=True)
-class Key:
-    """What a watermark belongs to."""
-
-    device: str
-    boot: str
-    lane: str
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """One message to be counted and described; `device` is '' for a foreign sender."""
-
-    device: str
-    topic_name: str
-    reason: Reason
-    size: int
-    sha256: str
-
-
-def refusal(device: str, topic_name: str, reason: Reason, payload: bytes) -> Refusal:
-    """The description of a refused `payload`."""
-    sender = "" if reason is Reason.FOREIGN else device
-    return Refusal(sender, topic_name, reason, len(payload), hashlib.sha256(payload).hexdigest())
 
 
 def load(session: Session, key: Key) -> Watermark | None:

@@ -19,11 +19,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud import arrivals, mqtt
-from cloud.arrivals import Key, Reason
 from cloud.database.models.devices import Device
 from cloud.errors import MalformedError, RefusedError
+from cloud.refusals import COUNTED_AS_RECEIVED, Reason, refusal
 from cloud.settings import Broker as BrokerSettings
-from cloud.watermark import Verdict, Watermark, note
+from cloud.watermark import Key, Verdict, Watermark, note
 from contract import topics
 from contract.errors import MalformedError as ContractMalformedError
 from contract.messages import MESSAGE_BYTES_MAX, Ack, Envelope, Lane, encode, open_envelope
@@ -315,10 +315,10 @@ class Broker:
         mark = None
         try:
             with self._sessions() as session, session.begin():
-                described = arrivals.refusal(device, arrived.name, refused.reason, arrived.payload)
+                described = refusal(device, arrived.name, refused.reason, arrived.payload)
                 arrivals.quarantine(session, described, now)
                 if (
-                    refused.reason in arrivals.COUNTED_AS_RECEIVED
+                    refused.reason in COUNTED_AS_RECEIVED
                     and envelope is not None
                     and envelope.lane is not Lane.LIVE
                 ):

@@ -17,6 +17,9 @@ RECONNECT_MAX_S = 30
 WAITING_MAX = 2000
 """Our own messages kept in memory while the broker is away; each can be asked for again."""
 
+IN_FLIGHT_MAX = 200
+"""Our own messages on their way to the broker at once."""
+
 
 def make_client(settings: BrokerSettings, name: str, pki: Path) -> paho.Client:
     """A client called `name` (its certificate is `{name}.pem` in `pki`), with manual acknowledgement.
@@ -26,6 +29,7 @@ def make_client(settings: BrokerSettings, name: str, pki: Path) -> paho.Client:
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=paho.MQTTv5, manual_ack=True)
     client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
     client.max_queued_messages_set(WAITING_MAX)
+    client.max_inflight_messages_set(IN_FLIGHT_MAX)
     if settings.tls:
         context = ssl.create_default_context(cafile=str(pki / "ca.pem"))
         context.minimum_version = ssl.TLSVersion.TLSv1_2

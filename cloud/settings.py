@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from contract.topics import ROOT_DEFAULT
 from cloud.errors import SettingsError
+from contract.topics import ROOT_DEFAULT
 
 PREFIX = "FLEET_"
 
@@ -77,6 +77,21 @@ class Settings(_Section, frozen=True, kw_only=True):
     telemetry: Telemetry = Telemetry()
     documents: Documents
 
+    @property
+    def main_database_url(self) -> str:
+        """Where everything but time series is kept."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'fleet.db'}"
+
+    @property
+    def telemetry_database(self) -> Path:
+        """The file with the telemetry lane's watermarks, and with the time series where no store is named."""
+        return self.data_dir / "telemetry.db"
+
+    @property
+    def pki_dir(self) -> Path:
+        """The folder with keys and certificates."""
+        return self.data_dir / "pki"
+
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
     """Read `path`, lay the environment over it.
@@ -96,9 +111,16 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         if name.startswith(PREFIX):
             _lay_over(tree, name.removeprefix(PREFIX).lower().split("__"), value)
     try:
-        return msgspec.convert(tree, Settings, strict=False)
+        return msgspec.convert(tree, Settings, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise SettingsError(f"settings {path}: {error}") from error
+
+
+def _path(kind: type, value: object) -> object:
+    """msgspec knows no paths; this is its hook for types that it does not know."""
+    if kind is Path and isinstance(value, str) and value:
+        return Path(value)
+    raise TypeError(f"expected a {kind.__name__}, got {value!r:.80}")
 
 
 def _lay_over(tree: dict[str, Any], keys: list[str], value: str) -> None:

@@ -31,6 +31,15 @@ class Watermark:
     above: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class Key:
+    """What a watermark belongs to."""
+
+    device: str
+    boot: str
+    lane: str
+
+
 def note(
     mark: Watermark, seq: int, *, kept_from: int = 0, give_up: bool = False
 ) -> tuple[Watermark, Verdict]:

@@ -15,6 +15,7 @@ from cloud.jobs.core import Refusal, Repeated, next_of
 from cloud.jobs.notices import Publish, after_commit
 from cloud.jobs.service import Jobs
 from cloud.jobs.store import Stored
+from cloud.refusals import Reason, refusal
 from contract.errors import MalformedError
 from contract.jobs import (
     NEXT,
@@ -128,7 +129,7 @@ class Requests:
         try:
             return read(message.payload or b"{}", kind)
         except MalformedError as error:
-            refused = arrivals.refusal(message.device, name, arrivals.Reason.MALFORMED, message.payload)
+            refused = refusal(message.device, name, Reason.MALFORMED, message.payload)
             arrivals.quarantine(message.session, refused, message.received_at)
             code = ErrorCode.INVALID_REQUEST if _is_json(message.payload) else ErrorCode.INVALID_JSON
             self._reject(message, name, Refusal(code, str(error)), "")

@@ -1,7 +1,7 @@
 """What has arrived on the link, and what was refused there.
 
-The same three tables are in the main database (events lane, written by `serve`) and in the telemetry
-database (telemetry lane, written by `ingest`).
+The same tables are in the main database (events lane, written by `serve`) and in the telemetry database
+(telemetry lane, written by `ingest`).
 """
 
 from datetime import datetime
@@ -54,3 +54,26 @@ class RefusalCount(Base):
     reason: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
     count: Mapped[int] = mapped_column(sa.BigInteger)
     last_at: Mapped[datetime]
+
+
+class LinkMinute(Base):
+    """What was stored in one minute of the server's clock, without what had come before."""
+
+    __tablename__ = "link_minutes"
+
+    minute: Mapped[datetime] = mapped_column(primary_key=True)
+    lane: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    messages: Mapped[int]
+    samples: Mapped[int]
+    points: Mapped[int]
+
+
+class LinkTotal(Base):
+    """What was stored since the beginning, without what had come before."""
+
+    __tablename__ = "link_totals"
+
+    lane: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    messages: Mapped[int] = mapped_column(sa.BigInteger)
+    samples: Mapped[int] = mapped_column(sa.BigInteger)
+    points: Mapped[int] = mapped_column(sa.BigInteger)

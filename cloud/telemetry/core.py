@@ -1,0 +1,90 @@
+"""What becomes of a handful of telemetry messages: points to store, marks to move, messages to refuse.
+
+Pure: who is registered and which watermarks stand come in, everything that is to be written comes out.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cloud.refusals import Reason, Refusal, refusal
+from cloud.telemetry.decode import Sample, samples
+from cloud.telemetry.store import Point
+from cloud.watermark import Key, Verdict, Watermark, note
+from contract.errors import MalformedError
+from contract.messages import MESSAGE_BYTES_MAX, Envelope, Lane, open_envelope
+
+TOPIC_NAME = "telemetry"
+
+
+@dataclass(frozen=True)
+class Member:
+    """What points are tagged with, from the registry."""
+
+    site: str
+    kind: str
+
+
+@dataclass
+class Sorted:
+    """The outcome; `messages`, `samples` and `values` count what had not come before."""
+
+    points: list[Point] = field(default_factory=list)
+    marks: dict[Key, Watermark] = field(default_factory=dict)
+    refused: list[Refusal] = field(default_factory=list)
+    messages: int = 0
+    samples: int = 0
+    values: int = 0
+
+
+def sort_out(
+    messages: Sequence[tuple[str, bytes]],
+    members: Mapping[str, Member],
+    standing: Callable[[Key], Watermark],
+) -> Sorted:
+    """Sort out `messages`, each a device (from its topic) and a payload; `standing` gives a stored watermark.
+
+    A message that came before is stored again, which changes nothing, so that a gap that was given up too
+    early costs nothing. A malformed body counts as received; what is no envelope does not.
+    """
+    out = Sorted()
+    for device, payload in messages:
+        member = members.get(device)
+        if member is None:
+            out.refused.append(refusal(device, TOPIC_NAME, Reason.FOREIGN, payload))
+            continue
+        envelope, reason = _open(payload)
+        if envelope is None:
+            out.refused.append(refusal(device, TOPIC_NAME, reason, payload))
+            continue
+        key = Key(device, envelope.boot, envelope.lane)
+        before = out.marks.get(key) or standing(key)
+        out.marks[key], verdict = note(before, envelope.seq, kept_from=envelope.kept_from, give_up=True)
+        try:
+            found = samples(envelope.body)
+        except MalformedError:
+            out.refused.append(refusal(device, TOPIC_NAME, Reason.MALFORMED, payload))
+            continue
+        out.points += [Point(device, member.site, member.kind, at, values) for at, values in found]
+        if verdict is Verdict.NEW:
+            _count(out, found)
+    return out
+
+
+def _open(payload: bytes) -> tuple[Envelope | None, Reason]:
+    if len(payload) > MESSAGE_BYTES_MAX:
+        return None, Reason.OVERSIZED
+    try:
+        envelope = open_envelope(payload)
+    except MalformedError:
+        return None, Reason.NOT_AN_ENVELOPE
+    if envelope.lane is not Lane.TELEMETRY:
+        return None, Reason.WRONG_LANE
+    if envelope.seq < 1:
+        return None, Reason.NOT_AN_ENVELOPE
+    return envelope, Reason.MALFORMED
+
+
+def _count(out: Sorted, found: Sequence[Sample]) -> None:
+    out.messages += 1
+    out.samples += len(found)
+    out.values += sum([len(values) for _, values in found])

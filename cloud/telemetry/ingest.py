@@ -1,0 +1,242 @@
+"""Telemetry from the broker into the store: stored first, acknowledged after, in batches.
+
+One thread does it all, because waking another for each message costs more than decoding it. A batch goes
+out when it is full, when nothing more is waiting, or when its first message has waited long enough. When
+the process is killed, whatever was not acknowledged comes again, and storing it again changes nothing.
+"""
+
+import logging
+import select
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import paho.mqtt.client as paho
+
+from cloud import mqtt
+from cloud.errors import RefusedError, UnavailableError
+from cloud.refusals import Reason, Refusal, refusal
+from cloud.settings import Broker as BrokerSettings
+from cloud.telemetry.core import TOPIC_NAME, Member, sort_out
+from cloud.telemetry.ledger import Ledger
+from cloud.telemetry.store import Point, TelemetryStore
+from cloud.watermark import Key, Watermark
+from contract import topics
+from contract.errors import MalformedError
+from contract.messages import Ack, Lane, encode
+
+log = logging.getLogger(__name__)
+
+BATCH_MAX = 500
+LINGER_S = 0.1
+IDLE_S = 0.005
+"""Nothing more has come for so long: the batch goes out, so that a broker with a small window never waits."""
+TURN_S = 0.5
+RETRY_MIN_S = 0.2
+RETRY_MAX_S = 10.0
+MEMBERS_AGE_MAX_S = 30.0
+MEMBERS_AGE_MIN_S = 1.0
+"""How often an unknown sender may make us read the registry again."""
+TOPICS_KNOWN_MAX = 50_000
+
+Members = Callable[[], Mapping[str, Member]]
+T = TypeVar("T")
+
+
+class _StoppedError(Exception):
+    """The process is asked to end while it waits for the store; nothing more is acknowledged."""
+
+
+class Ingest:
+    """The consumer; `run` returns when `stop` is set.
+
+    `members` reads the registry (UnavailableError when it cannot); `monotonic` is a clock in seconds that
+    never steps, for pauses only.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        *,
+        name: str,
+        pki: Path,
+        store: TelemetryStore,
+        ledger: Ledger,
+        members: Members,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        stop: threading.Event,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._ledger = ledger
+        self._read_members = members
+        self._clock = clock
+        self._monotonic = monotonic
+        self._stop = stop
+        self._members: Mapping[str, Member] = {}
+        self._members_at = float("-inf")
+        self._devices: dict[str, str] = {}
+        self._batch: list[paho.MQTTMessage] = []
+        self._batch_max = max(1, min(BATCH_MAX, settings.receive_maximum))
+        self._client = mqtt.make_client(settings, name, pki)
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = lambda _client, _data, message: self._batch.append(message)
+
+    def run(self) -> None:
+        """Take, store, acknowledge; connect again after each loss."""
+        mqtt.connect(self._client, self._settings)
+        pause_s = RETRY_MIN_S
+        while not self._stop.is_set():
+            try:
+                self._client.reconnect()
+            except OSError as error:
+                log.warning("link_unreachable", extra={"reason": str(error)})
+            else:
+                try:
+                    stored = self._serve()
+                except _StoppedError:
+                    break
+                if stored:
+                    pause_s = RETRY_MIN_S
+            self._batch.clear()
+            self._stop.wait(pause_s)
+            pause_s = min(pause_s * 2, RETRY_MAX_S)
+        self._client.disconnect()
+
+    def _serve(self) -> bool:
+        """Until the connection is lost or we stop; whether anything was stored."""
+        first = 0.0
+        stored = False
+        while not self._stop.is_set():
+            before = len(self._batch)
+            if not self._take():
+                return stored
+            now = self._monotonic()
+            if before == 0:
+                first = now
+            if self._batch and (
+                len(self._batch) >= self._batch_max or now - first >= LINGER_S or not self._more(IDLE_S)
+            ):
+                batch = self._batch
+                self._batch = []
+                stored = self._put(batch) or stored
+            elif not self._batch:
+                self._more(TURN_S)
+        return stored
+
+    def _take(self) -> bool:
+        """Read what is there, up to a full batch; False when the connection is gone."""
+        client = self._client
+        while len(self._batch) < self._batch_max:
+            had = len(self._batch)
+            if client.loop_read() != paho.MQTT_ERR_SUCCESS:
+                return False
+            if len(self._batch) == had:
+                break
+        while client.want_write():
+            if client.loop_write() != paho.MQTT_ERR_SUCCESS:
+                return False
+        return client.loop_misc() == paho.MQTT_ERR_SUCCESS
+
+    def _more(self, timeout_s: float) -> bool:
+        """Whether there is something to read within `timeout_s`."""
+        socket: Any = self._client.socket()
+        if socket is None:
+            return False
+        if getattr(socket, "pending", int)():
+            return True
+        return bool(select.select([socket], [], [], timeout_s)[0])
+
+    def _put(self, batch: Sequence[paho.MQTTMessage]) -> bool:
+        """Store a batch and acknowledge it; whether that was possible on this connection."""
+        messages = [(self._device(message), bytes(message.payload)) for message in batch]
+        self._refresh(messages)
+        outcome = self._patiently(lambda: sort_out(messages, self._members, self._ledger.standing))
+        if outcome.points:
+            self._write(outcome.points, outcome.refused)
+        self._patiently(lambda: self._ledger.record(outcome, self._clock()))
+        for refused in outcome.refused:
+            extra = {"device": refused.device, "reason": refused.reason.value, "size": refused.size}
+            log.warning("message_refused", extra={"topic_name": TOPIC_NAME, **extra})
+        if not self._client.is_connected():
+            return False
+        for message in batch:
+            self._client.ack(message.mid, message.qos)
+        self._acknowledge(outcome.marks)
+        return True
+
+    def _write(self, points: Sequence[Point], refused: list[Refusal]) -> None:
+        """Put `points` into the store; what it will never take is counted in `refused`."""
+        try:
+            self._patiently(lambda: self._store.write(points))
+        except RefusedError as error:
+            log.warning("points_refused", extra={"points": len(points), "reason": str(error)})
+            if len(points) == 1:
+                refused.append(refusal(points[0].device, TOPIC_NAME, Reason.REFUSED, b""))
+                return
+            half = len(points) // 2
+            self._write(points[:half], refused)
+            self._write(points[half:], refused)
+
+    def _acknowledge(self, marks: Mapping[Key, Watermark]) -> None:
+        for key, mark in marks.items():
+            if mark.seq > 0:
+                ack = Ack(boot=key.boot, lane=Lane.TELEMETRY, seq=mark.seq)
+                topic = topics.build("ack", root=self._settings.root, device=key.device)
+                self._client.publish(topic, encode(ack), qos=topics.BY_NAME["ack"].qos)
+
+    def _patiently(self, do: Callable[[], T]) -> T:
+        """The result of `do`, tried until what it needs is there.
+
+        Raises:
+            _StoppedError: we are to stop first.
+        """
+        pause_s = RETRY_MIN_S
+        while not self._stop.is_set():
+            try:
+                return do()
+            except UnavailableError as error:
+                log.warning("store_unavailable", extra={"reason": str(error)})
+            self._stop.wait(pause_s)
+            pause_s = min(pause_s * 2, RETRY_MAX_S)
+        raise _StoppedError
+
+    def _device(self, message: paho.MQTTMessage) -> str:
+        """Whose message it is, by its topic; '' where the topic is none of ours."""
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return ""
+        known = self._devices.get(topic)
+        if known is None:
+            try:
+                known = topics.parse(topic, root=self._settings.root)[1]["device"]
+            except MalformedError:
+                return ""
+            if len(self._devices) >= TOPICS_KNOWN_MAX:
+                self._devices.clear()
+            self._devices[topic] = known
+        return known
+
+    def _refresh(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Read the registry again when it is old, or, not too often, when a sender is not in it."""
+        age = self._monotonic() - self._members_at
+        if age > MEMBERS_AGE_MAX_S or (
+            age > MEMBERS_AGE_MIN_S and any(device not in self._members for device, _ in messages)
+        ):
+            self._members = self._patiently(self._read_members)
+            self._members_at = self._monotonic()
+
+    def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        if code.is_failure:
+            log.warning("link_refused", extra={"reason": str(code)})
+            return
+        client.subscribe(topics.subscription(TOPIC_NAME, root=self._settings.root), qos=1)
+        log.info("link_connected", extra={"broker": f"{self._settings.host}:{self._settings.port}"})
+
+    def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        log.warning("link_lost", extra={"reason": str(code)})

@@ -1,0 +1,105 @@
+"""`python -m cloud ingest`: the process that brings telemetry from the broker into the store."""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, sessionmaker
+
+from cloud.database.engine import connect
+from cloud.database.models.devices import Device
+from cloud.errors import SettingsError, UnavailableError
+from cloud.settings import Settings
+from cloud.settings import Telemetry as TelemetrySettings
+from cloud.telemetry.core import Member
+from cloud.telemetry.ingest import Ingest
+from cloud.telemetry.ledger import Ledger
+from cloud.telemetry.store import TelemetryStore
+from cloud.telemetry.store_influx import InfluxStore
+from cloud.telemetry.store_sqlite import SqliteStore
+
+log = logging.getLogger(__name__)
+
+SERVICE = "svc-ingest"
+FORGET_EVERY_S = 3600.0
+
+
+def open_store(settings: Settings) -> TelemetryStore:
+    """The store that the settings name.
+
+    Raises:
+        SettingsError: it lacks an address, or its token cannot be read.
+    """
+    chosen = settings.telemetry
+    if chosen.store == "sqlite":
+        return SqliteStore(settings.telemetry_database)
+    if not chosen.url:
+        raise SettingsError("telemetry.url is missing: name the root of the server that takes the points")
+    return InfluxStore(chosen.url, bucket=chosen.bucket, org=chosen.org, token=_token(chosen))
+
+
+def ingest(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ledger = Ledger(settings.telemetry_database)
+    store = open_store(settings)
+    engine = connect(settings.main_database_url)
+    sessions = sessionmaker(engine)
+    consumer = Ingest(
+        settings.broker,
+        name=SERVICE,
+        pki=settings.pki_dir,
+        store=store,
+        ledger=ledger,
+        members=lambda: _members(sessions),
+        clock=lambda: datetime.now(UTC),
+        monotonic=time.monotonic,
+        stop=stop,
+    )
+    keeper = threading.Thread(target=_forget, args=(settings, store, ledger, stop), name="retention")
+    keeper.start()
+    try:
+        consumer.run()
+    finally:
+        stop.set()
+        keeper.join()
+        store.close()
+        ledger.close()
+        engine.dispose()
+
+
+def _forget(settings: Settings, store: TelemetryStore, ledger: Ledger, stop: threading.Event) -> None:
+    """Delete what is older than the settings keep, now and then."""
+    while not stop.wait(FORGET_EVERY_S):
+        now = datetime.now(UTC)
+        before = now - timedelta(days=settings.telemetry.retention_days)
+        try:
+            store.forget(int(before.timestamp() * 1000))
+            ledger.forget(now)
+        except (UnavailableError, sa.exc.SQLAlchemyError):
+            log.exception("retention_failed")
+
+
+def _members(sessions: sessionmaker[Session]) -> Mapping[str, Member]:
+    registered = sa.select(Device.device, Device.site, Device.kind).where(Device.decommissioned_at.is_(None))
+    try:
+        with sessions.begin() as session:
+            return {device: Member(site, kind) for device, site, kind in session.execute(registered)}
+    except sa.exc.SQLAlchemyError as error:
+        raise UnavailableError(f"the registry of devices cannot be read: {error}") from error
+
+
+def _token(settings: TelemetrySettings) -> str:
+    if settings.token_file is None:
+        return ""
+    try:
+        return settings.token_file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the token in {settings.token_file} cannot be read: {error}") from error

@@ -1,0 +1,83 @@
+"""A handful of messages is sorted out: stored, marked, refused."""
+
+from collections import Counter
+
+from cloud.refusals import Reason
+from cloud.telemetry.core import Member, Sorted, sort_out
+from cloud.telemetry.store import Point
+from cloud.watermark import Key, Watermark
+from contract.messages import MESSAGE_BYTES_MAX, Lane, encode, seal
+from contract.telemetry import Sample, TelemetryBatch
+
+AT = 1_790_000_000_000
+MEMBERS = {"kiosk-01": Member("Prishtina", "kiosk"), "kiosk-02": Member("Peja", "kiosk")}
+KEY = Key("kiosk-01", "b1", "telemetry")
+
+
+def message(
+    seq: int, *, at: int = AT, lane: Lane = Lane.TELEMETRY, kept_from: int = 0, body: bytes | None = None
+) -> bytes:
+    batch = TelemetryBatch(samples=[Sample(at=at, values={"cpu_pct": 1.5, "uptime_s": 7})])
+    return seal(
+        body or encode(batch),
+        boot="b1",
+        lane=lane,
+        seq=seq,
+        at=at,
+        sent=at,
+        historical=False,
+        kept_from=kept_from,
+    )
+
+
+def sort(*messages: tuple[str, bytes], standing: Watermark = Watermark()) -> Sorted:  # noqa: B008 - frozen
+    return sort_out(messages, MEMBERS, lambda key: standing if key == KEY else Watermark())
+
+
+def test_samples_become_points_with_the_registrys_tags() -> None:
+    out = sort(("kiosk-01", message(1)), ("kiosk-02", message(1, at=AT + 1)))
+    values = (("cpu_pct", 1.5), ("uptime_s", 7))
+    assert out.points == [
+        Point("kiosk-01", "Prishtina", "kiosk", AT, values),
+        Point("kiosk-02", "Peja", "kiosk", AT + 1, values),
+    ]
+    assert out.marks == {KEY: Watermark(1), Key("kiosk-02", "b1", "telemetry"): Watermark(1)}
+    assert (out.messages, out.samples, out.values, out.refused) == (2, 2, 4, [])
+
+
+def test_several_of_one_device_move_its_mark_together() -> None:
+    out = sort(*[("kiosk-01", message(seq)) for seq in (5, 7, 6)], standing=Watermark(4))
+    assert out.marks == {KEY: Watermark(7)}
+
+
+def test_what_came_before_is_stored_again_and_not_counted_again() -> None:
+    out = sort(("kiosk-01", message(3)), standing=Watermark(4))
+    assert (len(out.points), out.messages, out.samples, out.values) == (1, 0, 0, 0)
+    assert out.marks == {KEY: Watermark(4)}
+
+
+def test_a_gap_is_closed_by_what_the_device_says_it_keeps() -> None:
+    assert sort(("kiosk-01", message(9, kept_from=9))).marks == {KEY: Watermark(9)}
+    assert sort(("kiosk-01", message(9))).marks == {KEY: Watermark(0, (9,))}
+
+
+def test_what_is_wrong_is_refused_and_the_rest_stored() -> None:
+    out = sort(
+        ("stranger", message(1)),
+        ("", b"{}"),
+        ("kiosk-01", b"\xff"),
+        ("kiosk-01", b" " * (MESSAGE_BYTES_MAX + 1)),
+        ("kiosk-01", message(1, lane=Lane.EVENTS)),
+        ("kiosk-01", message(0)),
+        ("kiosk-01", message(1, body=b'{"samples":[{"at":1,"values":{}}]}')),
+        ("kiosk-01", message(2)),
+    )
+    assert Counter(refused.reason for refused in out.refused) == {
+        Reason.FOREIGN: 2,
+        Reason.NOT_AN_ENVELOPE: 2,
+        Reason.OVERSIZED: 1,
+        Reason.WRONG_LANE: 1,
+        Reason.MALFORMED: 1,
+    }
+    assert {refused.device for refused in out.refused if refused.reason is Reason.FOREIGN} == {""}
+    assert (len(out.points), out.marks) == (1, {KEY: Watermark(2)})
