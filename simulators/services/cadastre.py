@@ -107,7 +107,7 @@ class _Cadastre:
         held = self.people.lists.get(request.path_params["number"])
         if held is None:
             return JSONResponse({"error": "no such possession list"}, 404)
-        return JSONResponse(self._sheet(held))
+        return JSONResponse(sheet_of(self.people, held))
 
     async def fault(self, request: Request) -> Response:
         """Switch a fault on or off: `ok`, `down`, or `slow` by `seconds`."""
@@ -144,21 +144,23 @@ class _Cadastre:
         had_birthday = (today.month, today.day) >= (born.month, born.day)
         return today.year - born.year - (not had_birthday) < ADULT_AT_YEARS
 
-    def _sheet(self, held: PossessionList) -> dict[str, Any]:
-        return {
-            "number": held.number,
-            "zone_code": held.zone_code,
-            "zone": held.zone,
-            "coordinate_system": COORDINATE_SYSTEM,
-            "changed_on": held.changed_on.isoformat(),
-            "holders": [
-                {"name": holder.name, "address": holder.address, "share": share.share}
-                for share in held.shares
-                for holder in (self.people.persons[share.person],)
-            ],
-            "parcels": [vars(parcel) for parcel in held.parcels],
-            "rights": [vars(right) | {"since": right.since.isoformat()} for right in held.rights],
-        }
+
+def sheet_of(people: City, held: PossessionList) -> dict[str, Any]:
+    """The registry's words for one possession list, as `GET /possession-lists/{number}` gives them."""
+    return {
+        "number": held.number,
+        "zone_code": held.zone_code,
+        "zone": held.zone,
+        "coordinate_system": COORDINATE_SYSTEM,
+        "changed_on": held.changed_on.isoformat(),
+        "holders": [
+            {"name": holder.name, "address": holder.address, "share": share.share}
+            for share in held.shares
+            for holder in (people.persons[share.person],)
+        ],
+        "parcels": [vars(parcel) for parcel in held.parcels],
+        "rights": [vars(right) | {"since": right.since.isoformat()} for right in held.rights],
+    }
 
 
 def _identity(person: Person) -> tuple[str, str, str]:
