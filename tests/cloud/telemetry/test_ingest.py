@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -85,13 +86,34 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     broker.kill()
 
 
-@pytest.fixture
-def run(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[Callable[[MemoryStore], sessionmaker[Session]]]:
-    """`run(store)`: an ingest in a thread; gives the telemetry database."""
-    stop = threading.Event()
-    ended: list[Callable[[], None]] = []
+@dataclass
+class Running:
+    """An ingest in a thread, and the telemetry database that it writes."""
 
-    def start(store: MemoryStore) -> sessionmaker[Session]:
+    stop: threading.Event
+    thread: threading.Thread
+    ledger: Ledger
+    telemetry: sessionmaker[Session]
+
+    def end(self) -> None:
+        """Stop it in order."""
+        self.stop.set()
+        self.thread.join()
+        self.ledger.close()
+
+
+Run = Callable[[MemoryStore], Running]
+Make = Callable[[str], FleetDevice]
+
+
+@pytest.fixture
+def run(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[Run]:
+    """`run(store)` starts one."""
+    engine = connect(f"sqlite:///{tmp_path / 'telemetry.db'}")
+    made: list[Running] = []
+
+    def start(store: MemoryStore) -> Running:
+        stop = threading.Event()
         ledger = Ledger(tmp_path / "telemetry.db")
         consumer = Ingest(
             BrokerSettings(host="127.0.0.1", port=mosquitto.port, tls=False),
@@ -106,14 +128,13 @@ def run(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[Callable[[MemoryStore]
         )
         thread = threading.Thread(target=consumer.run)
         thread.start()
-        engine = connect(f"sqlite:///{tmp_path / 'telemetry.db'}")
-        ended.extend([thread.join, ledger.close, engine.dispose])
-        return sessionmaker(engine)
+        made.append(Running(stop, thread, ledger, sessionmaker(engine)))
+        return made[-1]
 
     yield start
-    stop.set()
-    for end in ended:
-        end()
+    for each in made:
+        each.end()
+    engine.dispose()
 
 
 @pytest.fixture
@@ -129,13 +150,9 @@ def device(mosquitto: Mosquitto) -> Iterator[Callable[[str], FleetDevice]]:
         each.close()
 
 
-Run = Callable[[MemoryStore], sessionmaker[Session]]
-Make = Callable[[str], FleetDevice]
-
-
 def test_a_sample_is_stored_and_then_acknowledged(run: Run, device: Make) -> None:
     store = MemoryStore()
-    telemetry = run(store)
+    telemetry = run(store).telemetry
     kiosk = device("kiosk-01")
     for seq in (1, 2, 3):
         send(kiosk, seq)
@@ -157,9 +174,22 @@ def test_nothing_is_acknowledged_while_the_store_is_away(run: Run, device: Make)
     assert len(store.values) == 2
 
 
+def test_what_was_not_stored_when_we_stopped_comes_again(run: Run, device: Make) -> None:
+    away = Stubborn(away=10**9)
+    first = run(away)
+    kiosk = device("kiosk-01")
+    send(kiosk, 1)
+    wait_for(lambda: away.tries >= 1, "the message has come")
+    first.end()
+    store = MemoryStore()
+    run(store)
+    kiosk.wait_ack(BOOT, Lane.TELEMETRY, 1)
+    assert len(store.values) == 2
+
+
 def test_a_point_that_the_store_never_takes_does_not_stop_the_others(run: Run, device: Make) -> None:
     store = Stubborn(away=1, poison=66.0)
-    telemetry = run(store)
+    telemetry = run(store).telemetry
     kiosk = device("kiosk-01")
     for seq in range(1, 8):
         body = batch(AT + seq, cpu=66.0 if seq == 3 else 1.5)
@@ -172,7 +202,7 @@ def test_a_point_that_the_store_never_takes_does_not_stop_the_others(run: Run, d
 
 def test_bad_messages_are_counted_and_harm_nobody_else(run: Run, device: Make) -> None:
     store = MemoryStore()
-    telemetry = run(store)
+    telemetry = run(store).telemetry
     bad, good, stranger = device("kiosk-01"), device("kiosk-02"), device("stranger-01")
     bad.publish("telemetry", b"\x00garbage")
     bad.publish("telemetry", b"x" * 140_000)
