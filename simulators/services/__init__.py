@@ -1,0 +1,1 @@
+"""Simulated services outside of the municipality's control plane."""
