@@ -76,8 +76,8 @@ class Operation(Protocol):
     must be safe at every await; it is then resumed or given up.
     """
 
-    async def perform(self, job: Execution) -> Outcome:
+    async def perform(self, job: Execution, /) -> Outcome:
         """Do the job; that it began is already in the journal."""
 
-    async def resume(self, job: Execution) -> Outcome:
+    async def resume(self, job: Execution, /) -> Outcome:
         """Called instead of `perform` when the job had begun before the agent last stopped."""
