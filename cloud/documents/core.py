@@ -27,6 +27,8 @@ class Hold(StrEnum):
     """What we know of the citizen's money at the payment service."""
 
     NONE = "none"
+    UNKNOWN = "unknown"
+    """The request ended while the citizen could pay; the service must be asked."""
     HELD = "held"
     CAPTURED = "captured"
     RELEASED = "released"
@@ -176,8 +178,20 @@ class PaymentReleased:
 
 
 @dataclass(frozen=True)
+class PaymentFound:
+    """The payment service holds money for a request that has ended without one."""
+
+    authorisation: str
+
+
+@dataclass(frozen=True)
+class NoPayment:
+    """The payment service holds nothing for a request that has ended."""
+
+
+@dataclass(frozen=True)
 class PaymentMissed:
-    """The payment service did not do it; `final` when it never will."""
+    """The payment service did not do it, or does not know yet; `final` when it never will."""
 
     final: bool
 
@@ -200,6 +214,11 @@ class Waived:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """A person has looked at what called for attention."""
+
+
+@dataclass(frozen=True)
 class Tick:
     """Time has passed."""
 
@@ -218,13 +237,18 @@ Event = (
     | JobEnded
     | PaymentCaptured
     | PaymentReleased
+    | PaymentFound
+    | NoPayment
     | PaymentMissed
     | Closed
     | Decided
     | Waived
+    | Noted
     | Tick
 )
 
+
+Settlement = PaymentCaptured | PaymentReleased | PaymentFound | NoPayment | PaymentMissed
 
 # --- effects ---
 
@@ -277,6 +301,11 @@ class ReleasePayment:
 
 
 @dataclass(frozen=True)
+class LookForPayment:
+    """Ask the payment service whether it holds money under this request's id."""
+
+
+@dataclass(frozen=True)
 class ReleaseSurplus:
     """Release an authorisation that was given for this request and is not the one that pays for it."""
 
@@ -303,7 +332,7 @@ class Ignored:
     state: str
 
 
-Work = Render | Seal | Offer | AwaitEvidence | Capture | ReleasePayment | Close
+Work = Render | Seal | Offer | AwaitEvidence | Capture | ReleasePayment | LookForPayment | Close
 Effect = Persist | Work | ReleaseSurplus | Refuse | Ignored
 
 _EVIDENCE: dict[tuple[str, PrintOutcome], tuple[str, ...]] = {
@@ -349,8 +378,10 @@ class Request:
                 self._job_ended(how, now)
             case Paid():
                 path = self._paid(event, now)
-            case PaymentCaptured() | PaymentReleased() | PaymentMissed():
+            case PaymentCaptured() | PaymentReleased() | PaymentFound() | NoPayment() | PaymentMissed():
                 path = self._settled(event, now)
+            case Noted():
+                self._noted()
             case Tick():
                 path = self._tick(now)
             case _:
@@ -361,6 +392,8 @@ class Request:
         """What the present state asks for, said again after a restart."""
         facts = self.facts
         if facts.state in PAPERLESS:
+            if facts.payment is Hold.UNKNOWN:
+                return [LookForPayment()]
             return [ReleasePayment(facts.authorisation)] if _is_owed(facts) and facts.authorisation else []
         if facts.state in AT_PRINTER:
             assert facts.deadline is not None, f"{facts.state} has a deadline"
@@ -428,53 +461,60 @@ class Request:
             last = now + timedelta(seconds=self._limits.evidence_grace_s)
             self.facts = replace(self.facts, print_ended=how, deadline=last)
 
+    def _noted(self) -> None:
+        """A payment that could not be captured is waived instead."""
+        if self.facts.attention is not Attention.PAYMENT_NOT_CAPTURED:
+            self.facts = replace(self.facts, attention=None)
+
     def _paid(self, paid: Paid, now: datetime) -> list[tuple[str, str]]:
         facts = self.facts
         held = Hold.HELD if paid.authorisation else Hold.NONE
         if DOCUMENT.allows(facts.state, "authorise") and paid.amount_cents == facts.price_cents:
             return self._apply(("authorise",), now, payment=held, authorisation=paid.authorisation)
-        if facts.state in PAPERLESS and paid.authorisation and facts.payment is Hold.NONE:
+        if facts.state in PAPERLESS and paid.authorisation and facts.payment in (Hold.NONE, Hold.UNKNOWN):
             # The money came too late: it is taken note of in order to be given back.
             taken = replace(facts, payment=held, authorisation=paid.authorisation, tries=0)
             self.facts = replace(taken, deadline=self._again(taken, now))
         return []
 
-    def _settled(
-        self, event: PaymentCaptured | PaymentReleased | PaymentMissed, now: datetime
-    ) -> list[tuple[str, str]]:
+    def _settled(self, event: Settlement, now: datetime) -> list[tuple[str, str]]:
         facts = self.facts
-        if not _is_owed(facts):
+        if facts.state in PAPERLESS and facts.payment in (Hold.HELD, Hold.UNKNOWN):
+            self.facts = self._given_back(event, now)
             return []
-        if facts.state in PAPERLESS:
-            self.facts = self._released(event, now)
-            return []
-        if facts.state not in ("delivered", "uncollected"):
+        if facts.state not in ("delivered", "uncollected") or not _is_owed(facts):
             return []
         if isinstance(event, PaymentCaptured):
             return self._apply(("capture",), now, payment=Hold.CAPTURED)
-        if isinstance(event, PaymentMissed) and event.final:
-            path = self._apply(("miss-capture",) if facts.state == "delivered" else (), now)
-            self.facts = replace(
-                self.facts,
-                payment=Hold.REFUSED,
-                deadline=None,
-                attention=Attention.PAYMENT_NOT_CAPTURED,
-            )
-            return path
-        if facts.state == "delivered":
-            return self._apply(("miss-capture",), now)
-        missed = replace(facts, tries=facts.tries + 1)
-        self.facts = replace(missed, deadline=self._again(missed, now))
-        return []
-
-    def _released(self, event: PaymentCaptured | PaymentReleased | PaymentMissed, now: datetime) -> Facts:
-        facts = self.facts
-        if isinstance(event, PaymentReleased):
-            return replace(facts, payment=Hold.RELEASED, deadline=None)
-        if isinstance(event, PaymentMissed) and not event.final:
+        if not isinstance(event, PaymentMissed):
+            return []
+        path = self._apply(("miss-capture",) if facts.state == "delivered" else (), now)
+        if event.final:
+            called = Attention.PAYMENT_NOT_CAPTURED
+            self.facts = replace(self.facts, payment=Hold.REFUSED, deadline=None, attention=called)
+        elif not path:
             missed = replace(facts, tries=facts.tries + 1)
-            return replace(missed, deadline=self._again(missed, now))
-        return replace(facts, payment=Hold.REFUSED, deadline=None, attention=Attention.PAYMENT_NOT_RELEASED)
+            self.facts = replace(missed, deadline=self._again(missed, now))
+        return path
+
+    def _given_back(self, event: Settlement, now: datetime) -> Facts:
+        facts = self.facts
+        match event:
+            case PaymentReleased() if _is_owed(facts):
+                return replace(facts, payment=Hold.RELEASED, deadline=None)
+            case NoPayment() if not _is_owed(facts):
+                return replace(facts, payment=Hold.NONE, deadline=None)
+            case PaymentFound(authorisation) if not _is_owed(facts):
+                found = replace(facts, payment=Hold.HELD, authorisation=authorisation, tries=0)
+                return replace(found, deadline=self._again(found, now))
+            case PaymentMissed(final) if not final:
+                missed = replace(facts, tries=facts.tries + 1)
+                return replace(missed, deadline=self._again(missed, now))
+            case PaymentMissed() | PaymentCaptured() if _is_owed(facts):
+                called = Attention.PAYMENT_NOT_RELEASED
+                return replace(facts, payment=Hold.REFUSED, deadline=None, attention=called)
+            case _:
+                return facts
 
     def _tick(self, now: datetime) -> list[tuple[str, str]]:
         facts = self.facts
@@ -503,6 +543,9 @@ class Request:
         for word in words:
             facts = replace(facts, state=DOCUMENT.apply(facts.state, word))
             path.append((word, facts.state))
+        if self.facts.state == "priced" and facts.state in PAPERLESS and facts.price_cents:
+            # The card may have been read already; the kiosk that would tell may be dead.
+            facts = replace(facts, payment=Hold.UNKNOWN)
         if facts.state == "delivered" and not _is_owed(facts):
             # A free document is captured at zero: nobody has to be asked.
             facts = replace(facts, state=DOCUMENT.apply(facts.state, "capture"))
@@ -526,7 +569,8 @@ class Request:
             seconds = limits.evidence_grace_s
         if seconds is not None:
             return replace(facts, deadline=now + timedelta(seconds=seconds))
-        if facts.state == "captured" or (facts.state != IN_DOUBT and _is_owed(facts)):
+        unsettled = facts.payment in (Hold.HELD, Hold.UNKNOWN) and facts.state != IN_DOUBT
+        if facts.state == "captured" or unsettled:
             return replace(facts, deadline=self._again(facts, now))
         return replace(facts, deadline=None)
 
@@ -568,7 +612,7 @@ def _not_taken(paid: Paid, facts: Facts) -> list[Effect]:
 def _is_out_of_place(event: Event, facts: Facts) -> bool:
     """Whether somebody asked for what the state does not allow; repeating what is so already is no fault."""
     match event:
-        case Identified() | Declined() | Priced() | Decided() | Waived():
+        case Identified() | Declined() | Priced() | Decided() | Waived() | Noted():
             return True
         case Cancelled():
             return facts.state not in PAPERLESS

@@ -32,7 +32,14 @@ class PaymentsHttp:
 
     def authorisation(self, authorisation: str) -> Authorisation | None:
         """See `Payments.authorisation`."""
-        answer = self._service.ask("GET", f"/authorisations/{quote(authorisation, safe='')}")
+        return self._find(f"/authorisations/{quote(authorisation, safe='')}")
+
+    def last_for(self, reference: str) -> Authorisation | None:
+        """See `Payments.last_for`."""
+        return self._find(f"/authorisations?reference={quote(reference, safe='')}")
+
+    def _find(self, path: str) -> Authorisation | None:
+        answer = self._service.ask("GET", path)
         if answer.status == 404:
             return None
         if answer.status != 200:

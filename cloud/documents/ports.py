@@ -17,7 +17,7 @@ class Permission:
 
 @dataclass(frozen=True)
 class Authorisation:
-    """One held payment, as the payment service knows it."""
+    """One payment, as the payment service knows it; while `state` is `authorised` the money is held."""
 
     authorisation: str
     reference: str
@@ -50,6 +50,9 @@ class Payments(Protocol):
 
     def authorisation(self, authorisation: str) -> Authorisation | None:
         """What is held under that id; None where there is none."""
+
+    def last_for(self, reference: str) -> Authorisation | None:
+        """The last authorisation under that reference, whatever became of it; None where there is none."""
 
     def capture(self, authorisation: str, key: str) -> None:
         """Take the money; the same `key` takes it once.

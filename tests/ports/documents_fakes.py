@@ -82,6 +82,10 @@ class FakePayments:
         self._answer()
         return self.held.get(authorisation)
 
+    def last_for(self, reference: str) -> Authorisation | None:
+        self._answer()
+        return next((each for each in reversed(self.held.values()) if each.reference == reference), None)
+
     def capture(self, authorisation: str, key: str) -> None:
         self._settle(authorisation, "captured")
 

@@ -26,10 +26,14 @@ from cloud.documents.core import (
     Ignored,
     JobEnded,
     Limits,
+    LookForPayment,
     MakingFailed,
+    NoPayment,
+    Noted,
     Offer,
     Paid,
     PaymentCaptured,
+    PaymentFound,
     PaymentMissed,
     PaymentReleased,
     Persist,
@@ -156,7 +160,7 @@ def test_paper_after_the_end_and_no_paper_after_delivery_call_a_person() -> None
     [
         ((Created(),), "expired", None, []),
         ((Created(), Identified()), "expired", None, []),
-        (TO_PRICED, "expired", None, []),
+        (TO_PRICED, "expired", None, [LookForPayment()]),
         ((*TO_PRICED, PAID), "failed", Reason.NOT_RENDERED, [ReleasePayment("auth-1")]),
         ((*TO_PRICED, PAID, Rendered()), "failed", Reason.NOT_SEALED, [ReleasePayment("auth-1")]),
         (TO_OFFERED, "in_doubt", None, []),
@@ -252,6 +256,16 @@ def test_waiving_is_refused_while_capturing_may_still_succeed() -> None:
     assert request.handle(Waived(), NOW) == [Refuse("uncollected")]
 
 
+def test_what_a_person_has_looked_at_calls_no_more() -> None:
+    request = after(*TO_OFFERED, PRINTED, NOT_PRINTED)
+    assert request.facts.attention is Attention.NO_PAPER_AFTER_DELIVERY
+    request.handle(Noted(), NOW)
+    assert request.facts.attention is None
+    assert request.handle(Noted(), NOW) == [Refuse("delivered")]
+    uncollected = after(*TO_OFFERED, PRINTED, PaymentMissed(True))
+    assert uncollected.handle(Noted(), NOW) == [Refuse("uncollected")], "that is waived instead"
+
+
 def test_a_release_that_is_refused_for_good_calls_a_person() -> None:
     request = after(*TO_OFFERED, NOT_PRINTED, PaymentMissed(True))
     assert request.facts.attention is Attention.PAYMENT_NOT_RELEASED
@@ -288,6 +302,7 @@ def test_money_that_comes_after_the_end_is_given_back_once() -> None:
     assert isinstance(effects[0], Persist)
     assert effects[1:] == [ReleasePayment("auth-1"), Refuse("voided")]
     request.handle(PaymentReleased(), NOW)
+    assert request.deadline() is None
     assert request.handle(PAID, NOW) == [Refuse("voided")]
     assert request.handle(Paid("auth-2", PRICE), NOW) == [ReleaseSurplus("auth-2"), Refuse("voided")]
 
@@ -301,7 +316,25 @@ def test_nobody_cancels_once_it_is_paid(events: tuple[Event, ...]) -> None:
 def test_cancelling_twice_is_the_same_as_once() -> None:
     request = after(*TO_PRICED)
     request.handle(Cancelled(), NOW)
-    assert request.handle(Cancelled(), NOW) == []
+    before = request.facts
+    assert request.handle(Cancelled(), NOW) == [LookForPayment()]
+    assert request.facts == before
+
+
+def test_who_ends_before_paying_is_asked_about_at_the_payment_service() -> None:
+    request = after(*TO_PRICED, Cancelled())
+    assert request.pending() == [LookForPayment()]
+    deadline = request.deadline()
+    assert deadline is not None
+    assert [type(effect) for effect in request.handle(PaymentMissed(False), NOW)] == [Persist]
+    assert request.handle(Tick(), deadline + LATER)[-1] == LookForPayment()
+    assert request.handle(PaymentFound("auth-9"), NOW)[-1] == ReleasePayment("auth-9")
+    request.handle(PaymentReleased(), NOW)
+    assert (request.facts.payment, request.deadline()) == (Hold.RELEASED, None)
+    nothing = after(*TO_PRICED, Cancelled(), NoPayment())
+    assert (nothing.facts.payment, nothing.deadline()) == (Hold.NONE, None)
+    free = after(Created(), Identified(), Priced(0), Cancelled())
+    assert free.pending() == []
 
 
 def test_what_is_declined_is_refused_with_its_problem() -> None:
@@ -333,12 +366,15 @@ EVENTS = st.one_of(
             JobEnded(PrintEnd.NEVER_STARTED),
             PaymentCaptured(),
             PaymentReleased(),
+            PaymentFound("auth-1"),
+            NoPayment(),
             PaymentMissed(False),
             PaymentMissed(True),
             Closed(),
             Decided(True),
             Decided(False),
             Waived(),
+            Noted(),
             Tick(),
         ]
     ),
@@ -411,6 +447,6 @@ def _holds(facts: Facts, request: Request, world: World) -> None:
     if facts.state in core.DELIVERED:
         assert facts.payment is not Hold.RELEASED
     waits_for_a_person = facts.state == "in_doubt" or facts.payment is Hold.REFUSED
-    over = facts.state in DOCUMENT.ends and facts.payment is not Hold.HELD
+    over = facts.state in DOCUMENT.ends and facts.payment not in (Hold.HELD, Hold.UNKNOWN)
     never_begun = replace(facts, state="requested") == Facts()
     assert waits_for_a_person or over or never_begun or facts.deadline is not None, "stuck for ever"
