@@ -1,0 +1,65 @@
+"""The database's schema: bringing it up to date, and making a new migration from changed models.
+
+`python -m cloud.database.migrate "What changes and why"` writes the migration; read it before committing.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from cloud.database.engine import connect
+from cloud.errors import SettingsError
+
+FOLDER = Path(__file__).parent / "migrations"
+
+
+def upgrade(engine: sa.Engine) -> None:
+    """Bring the schema to the newest revision; does nothing where it is there already."""
+    with engine.begin() as connection:
+        command.upgrade(_config(connection), "head")
+
+
+def check(engine: sa.Engine) -> None:
+    """Hold the schema against the newest revision.
+
+    Raises:
+        SettingsError: it is another one.
+    """
+    with engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    if found != newest:
+        raise SettingsError(
+            f"the database is at revision {found or 'none'} and the program needs {newest}; "
+            "run `python -m cloud init`"
+        )
+
+
+def revise(message: str) -> None:
+    """Write a migration that leads from the newest revision to the models as they are."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = connect(f"sqlite:///{folder}/scratch.db")
+        upgrade(engine)
+        with engine.begin() as connection:
+            count = len(list(ScriptDirectory.from_config(_config()).walk_revisions()))
+            command.revision(
+                _config(connection), message=message, autogenerate=True, rev_id=f"{count + 1:04d}"
+            )
+        engine.dispose()
+
+
+def _config(connection: sa.Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    config.attributes["connection"] = connection
+    return config
+
+
+if __name__ == "__main__":
+    revise(sys.argv[1])

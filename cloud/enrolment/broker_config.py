@@ -1,0 +1,124 @@
+"""The broker's configuration: who may connect is decided by certificates, who may say what by the contract.
+
+For mosquitto 2.0. Reasons for single lines stand beside them; what they cost was measured on 2.0.11.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from cloud.errors import SettingsError
+from cloud.settings import Broker
+from contract import topics
+
+FILES = ("ca.pem", "broker.pem", "broker.key", "crl.pem")
+PACKET_BYTES_MAX = 262_144
+"""Twice the largest message of the contract, so that it is we who refuse and say why."""
+KEEPALIVE_S_MAX = 300
+QUEUED_MAX = 10_000
+"""Messages that wait for one client that is away; the newest are dropped, and sent again by their outbox."""
+MEMORY_BYTES_MAX = 1_073_741_824
+CONNECTIONS_MAX = 20_000
+SESSION_DAYS = 14
+AUTOSAVE_S = 30
+
+INGEST_READS = frozenset({"telemetry"})
+INGEST_WRITES = frozenset({"ack"})
+CONTROL_READS = frozenset(row.name for row in topics.TOPICS if row.sender == "device") - INGEST_READS
+CONTROL_WRITES = frozenset(row.name for row in topics.TOPICS if row.sender == "cloud")
+
+
+def write(settings: Broker, pki: Path, out: Path, *, bind: str, port: int, root: bool) -> Path:
+    """Put `mosquitto.conf`, its access rules and copies of the files it reads into `out`; gives its path.
+
+    `bind` and `port` are where it listens; `root` says that it will be started by root.
+
+    Raises:
+        SettingsError: the PKI is not there yet, or `out` cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (out / "data").mkdir(exist_ok=True, mode=0o700)
+        for name in FILES:
+            shutil.copy2(pki / name, out / name)
+        _replace(out / "acl", access_rules(settings.root))
+        _replace(
+            out / "mosquitto.conf",
+            configuration(out.resolve(), bind=bind, port=port, window=settings.receive_maximum, root=root),
+        )
+    except OSError as error:
+        raise SettingsError(
+            f"{error.filename}: {error.strerror}; run `python -m cloud init` first, and give a folder that "
+            "can be written"
+        ) from error
+    return out / "mosquitto.conf"
+
+
+def access_rules(root: str) -> str:
+    """The ACL file: each device below its own name, each service what it needs."""
+    lines = ["# Made by `python -m cloud broker-config` from contract/topics.py.", "user svc-control"]
+    lines += topics.service_rules(CONTROL_WRITES, CONTROL_READS, root=root)
+    lines += ["topic read $SYS/#", "", "user svc-ingest"]
+    lines += topics.service_rules(INGEST_WRITES, INGEST_READS, root=root)
+    lines += ["", "# %u is the common name in the certificate"]
+    lines += topics.device_rules(root=root)
+    return "\n".join(lines) + "\n"
+
+
+def configuration(folder: Path, *, bind: str, port: int, window: int, root: bool) -> str:
+    """The text of `mosquitto.conf` for files in `folder`."""
+    # Started by root it becomes `mosquitto` or `nobody`, who can read neither the key nor write the data,
+    # and says so nowhere.
+    user = "user root\n" if root else ""
+    return f"""\
+# Made by `python -m cloud broker-config`; changes are lost when it is made again.
+per_listener_settings false
+{user}log_dest stderr
+log_type error
+log_type warning
+log_type notice
+log_type information
+connection_messages true
+log_timestamp_format %Y-%m-%dT%H:%M:%S
+
+persistence true
+persistence_location {folder}/data/
+autosave_interval {AUTOSAVE_S}
+persistent_client_expiration {SESSION_DAYS}d
+
+# A consumer that acknowledges after its write needs a window as large as its batch: 76 messages a second
+# were measured with 20, 10 000 with 1000.
+max_inflight_messages {window}
+set_tcp_nodelay true
+max_queued_messages {QUEUED_MAX}
+queue_qos0_messages false
+max_packet_size {PACKET_BYTES_MAX}
+max_keepalive {KEEPALIVE_S_MAX}
+memory_limit {MEMORY_BYTES_MAX}
+max_topic_alias 10
+retain_available true
+upgrade_outgoing_qos false
+
+# The certificate is the only identity; without `use_username_as_clientid` a device could take over a
+# service's session by its client id.
+allow_anonymous false
+acl_file {folder}/acl
+listener {port} {bind}
+cafile {folder}/ca.pem
+certfile {folder}/broker.pem
+keyfile {folder}/broker.key
+crlfile {folder}/crl.pem
+require_certificate true
+use_identity_as_username true
+use_username_as_clientid true
+tls_version tlsv1.2
+max_connections {CONNECTIONS_MAX}
+"""
+
+
+def _replace(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.new")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    beside.replace(path)
