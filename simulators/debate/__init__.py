@@ -1,0 +1,1 @@
+"""A debate of a fictional municipal assembly, spoken by synthetic voices, with known text."""
