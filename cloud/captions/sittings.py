@@ -16,6 +16,7 @@ CHANNEL = "floor"
 """The one channel of a hall in this version: what is said on the floor."""
 LISTED_MAX = 50
 RECORDER = "recorder"
+JOB_PREFIX = "set-sitting-"
 
 CreateJob = Callable[[Session, str, str, SetSitting], None]
 """`create_job(database, job, device, document)`: a job for one device, in the caller's transaction."""
@@ -122,7 +123,15 @@ def document(sitting: Sitting) -> SetSitting:
 
 def job_id(sitting: Sitting) -> str:
     """The id of the job that carries the sitting's present version; the same change is the same job."""
-    return f"set-sitting-{sitting.session}-{sitting.version}"
+    return f"{JOB_PREFIX}{sitting.session}-{sitting.version}"
+
+
+def told_by(job: str) -> tuple[str, int] | None:
+    """The session and the version that a job carries; None for other jobs. The inverse of `job_id`."""
+    session, dash, version = job.removeprefix(JOB_PREFIX).rpartition("-")
+    if not job.startswith(JOB_PREFIX) or not dash or not version.isdecimal():
+        return None
+    return session, int(version)
 
 
 def halls(database: Session) -> list[str]:

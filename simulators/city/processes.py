@@ -151,6 +151,11 @@ class Child:
         if self.running:
             _signal(self.pid, signal.SIGKILL)
 
+    def terminate(self) -> None:
+        """Ask it to end in order; it is started again unless it is held."""
+        if self.running:
+            _signal(self.pid, signal.SIGTERM)
+
     async def ended(self) -> int:
         """Wait until it has ended and is not started again; its last exit status (negative: by a signal)."""
         assert self._task is not None, f"{self.command.name} was never started"

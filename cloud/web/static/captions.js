@@ -75,7 +75,9 @@ function listen() {
     partial.lang = line.lang;
     partial.dataset.segment = line.segment;
     partial.textContent = line.text;
-    showWhy("");
+    if (line.text) {
+      showWhy("");
+    }
   });
   source.addEventListener("final", event => {
     const line = JSON.parse(event.data);

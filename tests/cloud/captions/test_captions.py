@@ -32,7 +32,9 @@ def test_each_change_is_one_job_with_a_higher_version(clerk: Clerk, jobs: Jobs) 
         ("hall-01", state, version)
         for version, state in enumerate(["open", "paused", "open", "closed_to_public", "ended"], start=1)
     ]
-    assert len({job for job, _, _ in jobs.created}) == 5
+    assert [sittings.told_by(job) for job, _, _ in jobs.created] == [(session, n) for n in range(1, 6)]
+    assert sittings.told_by("print-x-1") is None
+    assert sittings.told_by("set-sitting-x") is None
     assert len({document.opened_at for _, _, document in jobs.created}) == 1
 
 

@@ -1,0 +1,343 @@
+"""The running city: starts every part in order, breaks some on request, ends all of them."""
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from simulators import people
+from simulators.city import processes
+from simulators.city.files import write_embedded_broker, write_private, write_toml
+from simulators.city.folder import Folder
+from simulators.city.hardware import KioskHardware
+from simulators.city.plan import PYTHON, Plan, Ports, agent_settings, cloud_settings
+from simulators.city.processes import Child, Command
+from simulators.city.servers import LOOPBACK, Served, serve
+from simulators.devices.printer import Printers
+from simulators.people import Person
+from simulators.services.cadastre import cadastre_app
+from simulators.services.payments import payments_app
+
+HEALTHY_S = 60.0
+ENROLLED_S = 90.0
+COMMAND_S = 60.0
+AT_ONCE = 3
+"""Agents that start at the same time; more do not start sooner on two cores."""
+LINK_UP = "link_connected"
+ADMIN = "admin"
+
+Tell = Callable[[str], None]
+
+
+class CityError(Exception):
+    """The city could not be started; the sentence says which part and where its log is."""
+
+
+@dataclass
+class Password:
+    """The administrator's; `one_time` until somebody has chosen another."""
+
+    text: str
+    one_time: bool
+
+
+class City:
+    """One city in one folder. `start`, then live, then `stop`."""
+
+    def __init__(self, plan: Plan, folder: Folder, tell: Tell) -> None:
+        self.plan = plan
+        self.folder = folder
+        self.tell = tell
+        self.ports = Ports.free(plan)
+        self.people = people.generate(plan.seed)
+        self.tls = plan.broker != "embedded" and (
+            plan.broker == "mosquitto" or shutil.which("mosquitto") is not None
+        )
+        self.password: Password | None = None
+        self.children: dict[str, Child] = {}
+        self.kiosks: dict[str, KioskHardware] = {}
+        self.registry_mode = "ok"
+        self._served: list[Served] = []
+        self._printers: Printers | None = None
+        self._debate: Path | None = None
+        self._spoken = ""
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def broker_name(self) -> str:
+        """Which broker this city has."""
+        return "mosquitto" if self.tls else "iotcore"
+
+    @property
+    def payments_url(self) -> str:
+        """The payment provider."""
+        return f"http://{LOOPBACK}:{self.ports.payments}"
+
+    @property
+    def registry_url(self) -> str:
+        """The cadastre."""
+        return f"http://{LOOPBACK}:{self.ports.cadastre}"
+
+    @property
+    def spoken(self) -> str:
+        """What the microphones say."""
+        return self._spoken
+
+    async def start(self) -> None:
+        """Start everything; every device is connected when this returns.
+
+        Raises:
+            CityError: a part did not start.
+        """
+        processes.adopt_orphans()
+        debate = asyncio.create_task(asyncio.to_thread(self._speak))
+        await self._start_services()
+        await self._start_cloud()
+        hardware = asyncio.create_task(asyncio.to_thread(self._switch_on))
+        await self._issue_tokens()
+        await asyncio.gather(debate, hardware)
+        await self._start_agents()
+        self._note_processes()
+
+    async def stop(self) -> list[str]:
+        """End everything; gives what could not be ended (nothing, if all is well)."""
+        for task in self._tasks:
+            task.cancel()
+        agents = [
+            self.children[name] for name in self.plan.kiosk_ids + self.plan.hall_ids if name in self.children
+        ]
+        await asyncio.gather(*(child.stop() for child in agents))
+        for name in ("ingest", "control-plane", "broker"):
+            if name in self.children:
+                await self.children[name].stop()
+        for hardware in self.kiosks.values():
+            hardware.close()
+        if self._printers is not None:
+            await asyncio.to_thread(self._printers.stop)
+        for served in reversed(self._served):
+            await served.stop()
+        return await asyncio.to_thread(processes.end_all)
+
+    # --- parts ---
+
+    async def _start_services(self) -> None:
+        self._served.append(await serve(cadastre_app(self.people), self.ports.cadastre))
+        journal = self.folder.services / "payments.jsonl"
+        self._served.append(
+            await serve(payments_app(clock=time.monotonic, journal=journal), self.ports.payments)
+        )
+
+    async def _start_cloud(self) -> None:
+        self.tell("control plane: keys, database, administrator")
+        settings = cloud_settings(self.plan, self.ports, tls=self.tls)
+        self._cloud_file = write_toml(self.folder.cloud / "cloud.toml", settings)
+        told = json.loads(await self._cloud("init"))
+        self._keep_password(told.get("one_time_password"))
+        await self._start_broker()
+        self.tell("control plane: starting")
+        for name, command in (("control-plane", "serve"), ("ingest", "ingest")):
+            await self._run(name, PYTHON, "-m", "cloud", command, "--settings", str(self._cloud_file))
+        await self._healthy()
+
+    async def _start_broker(self) -> None:
+        if self.tls:
+            self.tell("broker: mosquitto with mutual TLS")
+            await self._cloud(
+                "broker-config", "--out", str(self.folder.broker), "--port", str(self.ports.broker)
+            )
+            await self._run("broker", "mosquitto", "-c", str(self.folder.broker / "mosquitto.conf"))
+            return
+        self.tell(
+            "broker: iotcore on the loopback, WITHOUT certificates: this mode is for one machine only. "
+            "Install mosquitto to have mutual TLS."
+        )
+        config = write_embedded_broker(self.folder.broker / "iotcore.toml", self.ports.broker)
+        await self._run("broker", PYTHON, "-m", "iotcore", "--config", str(config), "--log-level", "CRITICAL")
+
+    async def _healthy(self) -> None:
+        url = f"{self.ports.pages_url}/healthz"
+        until = time.monotonic() + HEALTHY_S
+        async with httpx.AsyncClient() as client:
+            while time.monotonic() < until:
+                try:
+                    if (await client.get(url)).status_code == httpx.codes.OK:
+                        return
+                except httpx.TransportError:
+                    pass  # it does not listen yet
+                await asyncio.sleep(0.1)
+        raise CityError(self._failed("control-plane", f"was not healthy within {HEALTHY_S:g} s"))
+
+    def _switch_on(self) -> None:
+        self.tell("kiosks: printers, document readers, receipt printers")
+        self._printers = Printers(self.folder.services / "printers", self.plan.printers)
+        for device in self.plan.kiosk_ids:
+            self.kiosks[device] = KioskHardware(device, self._printers)
+
+    def _speak(self) -> None:
+        from simulators.debate.synthesis import make  # numpy and a voice: only where they are needed
+
+        if not self.plan.halls:
+            return
+        self._debate, debate = make(self.plan.cache / "debate", self.plan.seed)
+        self._spoken = debate.text
+
+    async def _issue_tokens(self) -> None:
+        self.tell(f"enrolment: one-time tokens for {self.plan.kiosks + self.plan.halls} devices")
+        limit = asyncio.Semaphore(AT_ONCE)
+
+        async def issue(device: str) -> None:
+            folder = self.folder.device(device)
+            folder.mkdir(parents=True, exist_ok=True)
+            if (folder / "data" / "pki" / "device.pem").exists():
+                return  # it has enrolled in an earlier run
+            kind = "recorder" if device in self.plan.hall_ids else "kiosk"
+            async with limit:
+                told = json.loads(
+                    await self._cloud(
+                        *("enrol-token", "--device", device, "--kind", kind),
+                        *("--site", self.plan.site(device)),
+                    )
+                )
+            write_private(folder / "token", told["token"])
+
+        await asyncio.gather(*(issue(device) for device in self.plan.kiosk_ids + self.plan.hall_ids))
+
+    async def _start_agents(self) -> None:
+        devices = self.plan.hall_ids + self.plan.kiosk_ids
+        self.tell(f"devices: {len(devices)} agents make their keys, enrol and connect")
+        limit = asyncio.Semaphore(AT_ONCE)
+        up = 0
+
+        async def start(device: str) -> None:
+            nonlocal up
+            async with limit:
+                settings = write_toml(self.folder.device(device) / "agent.toml", self._agent_settings(device))
+                child = await self._run(device, PYTHON, "-m", "edge_agent", "--settings", str(settings))
+                try:
+                    async with asyncio.timeout(ENROLLED_S):
+                        await child.log.wait(LINK_UP, 1)
+                except TimeoutError:
+                    raise CityError(self._failed(device, f"was not connected in {ENROLLED_S:g} s")) from None
+            up += 1
+            self.tell(f"devices: {device} is connected ({up} of {len(devices)})")
+
+        async with asyncio.TaskGroup() as group:
+            for device in devices:
+                group.create_task(start(device))
+
+    def _agent_settings(self, device: str) -> dict[str, Any]:
+        folder = self.folder.device(device)
+        settings = agent_settings(self.plan, self.ports, device, folder, tls=self.tls)
+        if device in self.kiosks:
+            hardware = self.kiosks[device]
+            settings["kiosk"] = {
+                "page_port": self.ports.kiosks[device],
+                "printer_uri": hardware.printer.uri,
+                "document_reader_port": hardware.reader.port,
+                "receipt_printer_port": hardware.receipts.port,
+                "terminal_url": self.payments_url,
+            }
+        else:
+            models = self.plan.cache.resolve() / "models"
+            settings["recorder"] = {
+                "microphone_command": self.microphone(device),
+                "model_dir": models / "whisper-tiny.en",
+                "vad_model": models / "silero_vad.onnx",
+            }
+        return settings
+
+    def microphone(self, device: str) -> Sequence[str]:
+        """The command that the recorder of a hall listens to."""
+        return [
+            *(PYTHON, "-m", "simulators.devices.microphone"),
+            *("--wav", str(self._debate), "--cue", str(self._cue(device))),
+            *("--unplugged", str(self._unplugged(device))),
+        ]
+
+    def _cue(self, device: str) -> Path:
+        return self.folder.device(device) / "cue"
+
+    def _unplugged(self, device: str) -> Path:
+        return self.folder.device(device) / "unplugged"
+
+    def begin_debate(self, hall: str) -> None:
+        """People in the hall begin to speak."""
+        self._cue(hall).touch()
+
+    def plug_microphone(self, hall: str, *, plugged: bool) -> None:
+        """Pull the microphone's cable, or put it in again."""
+        if plugged:
+            self._unplugged(hall).unlink(missing_ok=True)
+        else:
+            self._unplugged(hall).touch()
+
+    def unplugged(self, device: str) -> bool:
+        """Whether the microphone's cable is out."""
+        return self._unplugged(device).exists()
+
+    # --- what the parts are made with ---
+
+    async def _run(self, name: str, *words: str) -> Child:
+        child = Child(Command(name, words), self.folder.logs)
+        self.children[name] = child
+        await child.start()
+        return child
+
+    async def _cloud(self, command: str, *words: str) -> str:
+        """Run one command of the control plane; what it printed.
+
+        Raises:
+            CityError: it failed.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *(PYTHON, "-m", "cloud", command, "--settings", str(self._cloud_file), *words),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        out, errors = await asyncio.wait_for(process.communicate(), COMMAND_S)
+        if process.returncode != 0:
+            raise CityError(f"python -m cloud {command} failed: {errors.decode(errors='replace')[-800:]}")
+        return out.decode()
+
+    def _failed(self, name: str, what: str) -> str:
+        child = self.children[name]
+        return f"{name} {what}; its log is {self.folder.logs / name}.log and ends:\n{child.log.tail()}"
+
+    def _note_processes(self) -> None:
+        self.folder.note_processes([child.pid for child in self.children.values()])
+
+    # --- the administrator ---
+
+    @property
+    def _password_file(self) -> Path:
+        return self.folder.path / "administrator.json"
+
+    def _keep_password(self, one_time: str | None) -> None:
+        if one_time is not None:
+            self.set_password(Password(one_time, one_time=True))
+            return
+        try:
+            self.password = Password(**json.loads(self._password_file.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            self.password = None
+
+    def set_password(self, password: Password) -> None:
+        """Remember what the story chose, for the next run in this folder."""
+        self.password = password
+        write_private(self._password_file, json.dumps(vars(password)))
+
+    # --- citizens ---
+
+    def citizens(self) -> Mapping[str, Person]:
+        """The people by id, those first who can ask for a sheet for themselves."""
+        holders = {person for person in self.people.persons if self.people.lists_of(person)}
+        first = sorted(self.people.persons, key=lambda person: person not in holders)
+        return {person: self.people.persons[person] for person in first}

@@ -1,0 +1,42 @@
+"""The hardware of one kiosk: a printer, a document reader, a receipt printer; each can be used and broken."""
+
+from simulators.devices.document_reader import SimulatedDocumentReader
+from simulators.devices.printer import Fault, Printers, SimulatedPrinter
+from simulators.devices.receipt_printer import SimulatedReceiptPrinter
+from simulators.mrz import td1
+from simulators.people import Person
+
+
+class KioskHardware:
+    """What stands in one kiosk's housing."""
+
+    def __init__(self, device: str, printers: Printers) -> None:
+        """Switch it on; takes until the printer answers.
+
+        Raises:
+            RuntimeError: the printer did not start.
+        """
+        self.device = device
+        self.printer: SimulatedPrinter = printers.start(device)
+        self.reader = SimulatedDocumentReader()
+        self.receipts = SimulatedReceiptPrinter()
+        self._fault: Fault | None = None
+
+    def lay_on_reader(self, person: Person) -> None:
+        """The citizen's identity card on the reader."""
+        self.reader.present(td1(person))
+
+    def set_fault(self, fault: Fault | None) -> None:
+        """Break the printer, or mend it."""
+        self._fault = fault
+        self.printer.set_fault(fault)
+
+    @property
+    def fault(self) -> Fault | None:
+        """What is wrong with the printer."""
+        return self._fault
+
+    def close(self) -> None:
+        """Unplug what is not a process; the printers end with their `Printers`."""
+        self.reader.close()
+        self.receipts.close()
