@@ -6,7 +6,8 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -14,6 +15,9 @@ from cloud.errors import SettingsError
 from contract.topics import ROOT_DEFAULT
 
 PREFIX = "FLEET_"
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+"""0 lets the system choose."""
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,14 +28,14 @@ class Listener(_Section, frozen=True, kw_only=True):
     """Where one of the three HTTP listeners binds."""
 
     host: str = "127.0.0.1"
-    port: int
+    port: Port
 
 
 class Broker(_Section, frozen=True, kw_only=True):
     """Where the services connect to. `tls = false` is for the one-machine demo on loopback only."""
 
     host: str
-    port: int = 8883
+    port: Port = 8883
     tls: bool = True
     root: str = ROOT_DEFAULT
     keepalive_s: int = 30
@@ -67,7 +71,7 @@ class Settings(_Section, frozen=True, kw_only=True):
 
     data_dir: Path
     public_url: str
-    executor_id: str = "control-1"
+    executor_id: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,62}$")] = "control-1"
     https_pages: bool = False
     database_url: str = ""
     pages: Listener
@@ -111,9 +115,18 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         if name.startswith(PREFIX):
             _lay_over(tree, name.removeprefix(PREFIX).lower().split("__"), value)
     try:
-        return msgspec.convert(tree, Settings, strict=False, dec_hook=_path)
+        chosen = msgspec.convert(tree, Settings, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise SettingsError(f"settings {path}: {error}") from error
+    for key, address in {
+        "public_url": chosen.public_url,
+        "documents.registry_url": chosen.documents.registry_url,
+        "documents.payments_url": chosen.documents.payments_url,
+    }.items():
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError(f"settings {path}: {key} is {address!r:.80}; give http:// or https://host")
+    return chosen
 
 
 def _path(kind: type, value: object) -> object:
@@ -126,5 +139,8 @@ def _path(kind: type, value: object) -> object:
 def _lay_over(tree: dict[str, Any], keys: list[str], value: str) -> None:
     *tables, last = keys
     for table in tables:
-        tree = tree.setdefault(table, {})
+        below = tree.setdefault(table, {})
+        if not isinstance(below, dict):
+            raise SettingsError(f"{PREFIX}{'__'.join(keys).upper()}: {table} is a value, not a table")
+        tree = below
     tree[last] = value

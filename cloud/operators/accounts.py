@@ -58,6 +58,23 @@ class Accounts:
             session.add(Operator(name=name, password_hash=hashed, must_change_password=True, created_at=now))
         return True
 
+    def reset(self, name: str, password: str) -> None:
+        """Replace a forgotten password by a one-time password, and end the account's sessions.
+
+        Raises:
+            RefusedError: there is no such account.
+        """
+        hashed = self._hash(password)
+        with self._sessions.begin() as session:
+            row = session.scalar(sa.select(Operator).where(Operator.name == name))
+            if row is None:
+                raise RefusedError(f"there is no operator {name!r:.64}")
+            row.password_hash = hashed
+            row.must_change_password = True
+            row.failures = 0
+            row.wait_until = None
+            session.execute(sa.delete(OperatorSession).where(OperatorSession.operator_id == row.id))
+
     def sign_in(self, name: str, password: str, token: str, now: datetime) -> bool:
         """Open a session under `token`; gives whether the password must be changed first.
 

@@ -6,6 +6,9 @@ ACTIONS = {
     "sign-in": N_("Signed in"),
     "sign-out": N_("Signed out"),
     "change-password": N_("Changed the password"),
+    "reset-password": N_("Reset a password"),
+    "issue-enrolment-token": N_("Issued an enrolment token"),
+    "revoke-device": N_("Revoked a device's certificates"),
 }
 
 

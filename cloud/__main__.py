@@ -1,0 +1,176 @@
+"""`python -m cloud COMMAND`: init, serve, ingest, enrol-token, revoke, reset-password, broker-config.
+
+Exit codes are those of sysexits.h: 78 for settings that a person must correct, 69 for a service that is
+away, 65 for input that is not taken. Answers are one JSON object on stdout, logs JSON lines on stderr.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from cloud import logs, settings
+from cloud.database import migrate
+from cloud.database.engine import connect
+from cloud.enrolment import broker_config, members, pki, registry, tokens
+from cloud.errors import CloudError, SettingsError, UnavailableError
+from cloud.operators.access import Actor, audit
+from cloud.operators.accounts import ONE_TIME_BYTES, Accounts, one_time_password
+from cloud.settings import Settings
+
+ADMINISTRATOR = "admin"
+COMMAND_LINE = "command-line"
+"""The actor in the audit for what is done with a shell on the server."""
+EXIT_DATA = 65
+EXIT_UNAVAILABLE = 69
+EXIT_SETTINGS = 78
+
+
+def main(words: Sequence[str]) -> int:
+    """Do what the command line says; gives the exit code."""
+    given = _parser().parse_args(words)
+    try:
+        chosen = settings.load(given.settings, os.environ)
+        logs.configure()
+        answer = given.do(chosen, given)
+    except CloudError as error:
+        print(f"cloud: {error}", file=sys.stderr)
+        return _exit_code(error)
+    if answer is not None:
+        print(json.dumps(answer))
+    return 0
+
+
+def initialise(chosen: Settings, _given: argparse.Namespace) -> dict[str, Any]:
+    """Make what is missing: folder, keys, tables, the administrator. Again changes nothing."""
+    now = datetime.now(UTC)
+    try:
+        chosen.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        pki.prepare(chosen.pki_dir, _hosts(chosen), now)
+    except OSError as error:
+        raise SettingsError(f"data_dir {chosen.data_dir}: {error.strerror}; choose another") from error
+    password = one_time_password(secrets.token_bytes(ONE_TIME_BYTES))
+    with _sessions(chosen, init=True) as sessions:
+        created = Accounts(sessions).create(ADMINISTRATOR, password, now)
+    return {"admin": ADMINISTRATOR} | ({"one_time_password": password} if created else {})
+
+
+def serve(chosen: Settings, _given: argparse.Namespace) -> None:
+    """Run the control plane until it is told to stop."""
+    from cloud.main import serve as run  # the workflow engine takes a second to import
+
+    run(chosen)
+
+
+def ingest(chosen: Settings, _given: argparse.Namespace) -> None:
+    """Run the consumer of telemetry until it is told to stop."""
+    from cloud.telemetry.run import ingest as run  # not needed by the other commands
+
+    run(chosen)
+
+
+def enrol_token(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
+    """Register a device if it is new, and give it a one-time token."""
+    now = datetime.now(UTC)
+    with _sessions(chosen) as sessions, sessions.begin() as session:
+        registry.register(session, given.device, given.kind, given.site, now)
+        token = tokens.issue(session, given.device, given.kind, now, secrets.token_bytes(tokens.TOKEN_BYTES))
+        audit(session, Actor(COMMAND_LINE, now), "issue-enrolment-token", given.device, {"kind": given.kind})
+    return {"device": given.device, "token": token}
+
+
+def revoke(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
+    """Revoke every certificate of a device, and sign the list that the broker reads."""
+    now = datetime.now(UTC)
+    with _sessions(chosen) as sessions:
+        with sessions.begin() as session:
+            ended = members.revoke(session, given.device, given.reason, now)
+            audit(session, Actor(COMMAND_LINE, now), "revoke-device", given.device, {"reason": given.reason})
+        members.sweep(sessions, chosen.pki_dir, now)
+    return {"device": given.device, "revoked": ended}
+
+
+def reset_password(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
+    """Give an operator who cannot sign in any more a new one-time password."""
+    now = datetime.now(UTC)
+    password = one_time_password(secrets.token_bytes(ONE_TIME_BYTES))
+    with _sessions(chosen) as sessions:
+        Accounts(sessions).reset(given.operator, password)
+        with sessions.begin() as session:
+            audit(session, Actor(COMMAND_LINE, now), "reset-password", given.operator, {})
+    return {"operator": given.operator, "one_time_password": password}
+
+
+def configure_broker(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
+    """Write what mosquitto needs."""
+    path = broker_config.write(
+        chosen.broker, chosen.pki_dir, given.out, bind=given.bind, port=given.port, root=os.geteuid() == 0
+    )
+    return {"configuration": str(path)}
+
+
+@contextmanager
+def _sessions(chosen: Settings, *, init: bool = False) -> Iterator[sessionmaker[Session]]:
+    engine = connect(chosen.main_database_url)
+    try:
+        if init:
+            migrate.upgrade(engine)
+        else:
+            migrate.check(engine)
+        yield sessionmaker(engine, expire_on_commit=False)
+    finally:
+        engine.dispose()
+
+
+def _hosts(chosen: Settings) -> list[str]:
+    """Under what names this machine is reached; the first one stands in the certificates' subject."""
+    public = urlsplit(chosen.public_url).hostname or ""
+    return list(dict.fromkeys(filter(None, ["localhost", "127.0.0.1", public, chosen.broker.host])))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m cloud", description="Civic Fleet's control plane.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, do: Any) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=do.__doc__, description=do.__doc__)
+        sub.add_argument("--settings", type=Path, required=True, metavar="FILE", help="the settings, TOML")
+        sub.set_defaults(do=do)
+        return sub
+
+    command("init", initialise)
+    command("serve", serve)
+    command("ingest", ingest)
+    token = command("enrol-token", enrol_token)
+    token.add_argument("--device", required=True, metavar="ID", help="its name: a DNS label")
+    token.add_argument("--kind", required=True, help="kiosk or recorder")
+    token.add_argument("--site", required=True, help="where it stands, as staff know the place")
+    ended = command("revoke", revoke)
+    ended.add_argument("--device", required=True, metavar="ID")
+    ended.add_argument("--reason", default="unspecified", help="one word, for the audit")
+    reset = command("reset-password", reset_password)
+    reset.add_argument("--operator", required=True, metavar="NAME")
+    broker = command("broker-config", configure_broker)
+    broker.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to fill")
+    broker.add_argument("--port", type=int, required=True, help="where the broker listens")
+    broker.add_argument("--bind", default="127.0.0.1", metavar="ADDRESS", help="default: this machine only")
+    return parser
+
+
+def _exit_code(error: CloudError) -> int:
+    if isinstance(error, SettingsError):
+        return EXIT_SETTINGS
+    return EXIT_UNAVAILABLE if isinstance(error, UnavailableError) else EXIT_DATA
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,245 @@
+"""`python -m cloud serve`: the one place where the ways of the cloud meet.
+
+One process: three listeners, the consumer of events (`svc-control`), the durable workflows and what has to
+be done again and again. Everything is made here, from the settings, and handed to what needs it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+import msgspec
+import sqlalchemy as sa
+from fastapi import FastAPI
+from sqlalchemy.orm import Session, sessionmaker
+
+from cloud.broker import Broker
+from cloud.captions import pages as caption_pages
+from cloud.captions import staff as caption_staff
+from cloud.captions.hub import Hub
+from cloud.captions.run import Captions
+from cloud.database import migrate
+from cloud.database.engine import connect
+from cloud.database.lock import executor_lock
+from cloud.database.workflows import running as workflows_running
+from cloud.enrolment import est, members, pki, tokens
+from cloud.enrolment.est import Desk
+from cloud.jobs import run as jobs_run
+from cloud.jobs.requests import Requests
+from cloud.jobs.service import Jobs
+from cloud.operators import access
+from cloud.operators import pages as operator_pages
+from cloud.operators.accounts import Accounts
+from cloud.settings import Settings
+from cloud.web import front, listener
+from cloud.web.application import build, build_pages
+from cloud.web.pages import Pages
+from cloud.web.servers import Servers
+from contract.captions import SetSitting
+
+log = logging.getLogger(__name__)
+
+SERVICE = "svc-control"
+SWEEP_CERTIFICATES_S = 60.0
+SWEEP_SESSIONS_S = 600.0
+SITTING_STARTED_S = 60.0
+"""A recorder has so long to take a new state of its sitting."""
+SITTING_WAITS_S = 12 * 3600.0
+"""A recorder that was away learns of its sitting when it is back, on the same day."""
+
+
+def now() -> datetime:
+    """The one clock of the process."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What every way stands on."""
+
+    settings: Settings
+    engine: sa.Engine
+    sessions: sessionmaker[Session]
+    broker: Broker
+
+
+def serve(settings: Settings) -> None:
+    """Run the control plane until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError: something that `init` makes is missing, a port is taken, or a control plane with this
+            executor id runs already.
+    """
+    with ExitStack() as stack:
+        ground = stack.enter_context(_ground(settings))
+        jobs = Jobs(sessions=ground.sessions, publish=ground.broker.publish, clock=now)
+        captions = _captions(ground, jobs)
+        _subscribe(ground, jobs, captions)
+        servers = stack.enter_context(closing(_listeners(ground, captions)))
+        stack.enter_context(workflows_running(settings.main_database_url, settings.executor_id))
+        asyncio.run(_run(ground, jobs, captions, servers))
+
+
+@contextmanager
+def _ground(settings: Settings) -> Iterator[Ground]:
+    """Database and broker, not connected yet; nothing of it is made where `init` has not been."""
+    pki.load(settings.pki_dir)
+    with executor_lock(settings.data_dir, settings.executor_id):
+        engine = connect(settings.main_database_url)
+        try:
+            migrate.check(engine)
+            sessions = sessionmaker(engine, expire_on_commit=False)
+            broker = Broker(settings.broker, name=SERVICE, pki=settings.pki_dir, sessions=sessions, clock=now)
+            yield Ground(settings, engine, sessions, broker)
+        finally:
+            engine.dispose()
+
+
+def _captions(ground: Ground, jobs: Jobs) -> Captions:
+    def create_job(session: Session, job: str, device: str, document: SetSitting) -> None:
+        jobs.create(
+            session,
+            job,
+            msgspec.to_builtins(document),
+            [device],
+            in_progress_timeout_s=SITTING_STARTED_S,
+            queued_expiry_s=SITTING_WAITS_S,
+        )
+
+    captions = Captions(ground.sessions, create_job, Hub())
+    captions.load()
+    return captions
+
+
+def _subscribe(ground: Ground, jobs: Jobs, captions: Captions) -> None:
+    """Who takes which topic."""
+    requests = Requests(jobs, ground.broker.publish)
+    for topic_name, handler in {
+        "job-get": requests.get,
+        "job-start-next": requests.start_next,
+        "job-describe": requests.describe,
+        "job-update": requests.update,
+        "caption-final": captions.on_final,
+        "caption-partial": captions.on_partial,
+    }.items():
+        ground.broker.subscribe(topic_name, handler)
+    ground.broker.on_connected(jobs.notices.announce_all)
+
+
+def _listeners(ground: Ground, captions: Captions) -> Servers:
+    settings = ground.settings
+    pages, bootstrap, device = settings.pages, settings.bootstrap, settings.device
+    return Servers(
+        {
+            "pages": listener.plain(pages_app(ground, captions), pages.host, pages.port),
+            "bootstrap": listener.over_tls(
+                bootstrap_app(ground), bootstrap.host, bootstrap.port, pki=settings.pki_dir, client="optional"
+            ),
+            "device": listener.over_tls(
+                device_app(ground), device.host, device.port, pki=settings.pki_dir, client="required"
+            ),
+        }
+    )
+
+
+def pages_app(ground: Ground, captions: Captions) -> FastAPI:
+    """The application for people: public pages, and staff pages behind the guard."""
+    secure = ground.settings.https_pages
+    health: dict[str, Callable[[], bool]] = {
+        "database": partial(_database_answers, ground.engine),
+        "broker": lambda: ground.broker.connected,
+    }
+    accounts = Accounts(ground.sessions)
+    routers = [
+        front.router(health, secure=secure),
+        operator_pages.router(ground.sessions, accounts, now=now, secure=secure),
+        caption_pages.router(captions),
+        caption_staff.router(captions),
+    ]
+    app = build_pages("Civic Fleet", routers, pages=Pages(), secure=secure)
+    access.protect(app, ground.sessions, now=now, secure=secure)
+    return app
+
+
+def bootstrap_app(ground: Ground) -> FastAPI:
+    """The application of the bootstrap listener: EST and nothing else."""
+    desk = Desk(pki.load(ground.settings.pki_dir), ground.sessions, now)
+    return build("Civic Fleet enrolment", [est.router(desk)], body_bytes_max=est.BODY_BYTES_MAX)
+
+
+def device_app(ground: Ground) -> FastAPI:
+    """The application of the device listener: enrolled devices only."""
+    app = build("Civic Fleet devices", [])
+    members.protect(app, ground.sessions, now=now)
+    return app
+
+
+async def _run(ground: Ground, jobs: Jobs, captions: Captions, servers: Servers) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    captions.hub.attach(loop)
+    ground.broker.start()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(servers.run(), name="listeners")
+            repeated = [
+                tasks.create_task(jobs_run.sweep_forever(jobs, now), name="jobs"),
+                *(tasks.create_task(_repeat(*one), name=one[0]) for one in _chores(ground)),
+            ]
+            log.info("control_plane_started", extra=servers.ports())
+            await stop.wait()
+            log.info("control_plane_stopped")
+            captions.hub.close()
+            servers.stop()
+            await serving
+            for task in repeated:
+                task.cancel()
+    finally:
+        await asyncio.to_thread(ground.broker.stop)
+
+
+def _chores(ground: Ground) -> list[tuple[str, float, Callable[[], object]]]:
+    """What is done again and again: name, seconds between, what."""
+    accounts = Accounts(ground.sessions)
+
+    def forget() -> None:
+        accounts.purge(now())
+        with ground.sessions.begin() as session:
+            tokens.purge(session, now())
+
+    return [
+        (
+            "certificates",
+            SWEEP_CERTIFICATES_S,
+            lambda: members.sweep(ground.sessions, ground.settings.pki_dir, now()),
+        ),
+        ("sessions", SWEEP_SESSIONS_S, forget),
+    ]
+
+
+async def _repeat(name: str, every_s: float, chore: Callable[[], object]) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(chore)
+        except Exception:  # a database that is away for a while must not end the chore for ever
+            log.exception("chore_failed", extra={"chore": name})
+        await asyncio.sleep(every_s)
+
+
+def _database_answers(engine: sa.Engine) -> bool:
+    """Without a transaction: on SQLite ours would wait for the write lock."""
+    try:
+        with contextlib.closing(engine.raw_connection()) as connection:
+            connection.cursor().execute("SELECT 1")
+    except sa.exc.SQLAlchemyError:
+        log.exception("database_unavailable")
+        return False
+    return True
