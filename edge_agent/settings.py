@@ -6,14 +6,21 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from contract.enrolment import device_id
+from contract.errors import MalformedError
 from contract.topics import ROOT_DEFAULT
 from edge_agent.errors import SettingsError
 
 PREFIX = "FLEET_"
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,12 +30,12 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Broker(_Section, frozen=True, kw_only=True):
     """Where the link connects to. `tls = false` is for the one-machine demo on loopback only."""
 
-    host: str
-    port: int = 8883
+    host: Text
+    port: Port = 8883
     tls: bool = True
     root: str = ROOT_DEFAULT
-    keepalive_s: int = 30
-    ack_timeout_s: float = 20.0
+    keepalive_s: Count = 30
+    ack_timeout_s: Seconds = 20.0
 
 
 class Cloud(_Section, frozen=True, kw_only=True):
@@ -37,41 +44,42 @@ class Cloud(_Section, frozen=True, kw_only=True):
     bootstrap_url: str
     device_url: str
     ca_file: Path
-    timeout_s: float = 15.0
+    timeout_s: Seconds = 15.0
 
 
 class Telemetry(_Section, frozen=True, kw_only=True):
-    """How often health is sampled."""
+    """How often health is sampled. `temperature_file` is a sensor in the format of Linux's thermal zones."""
 
-    period_s: float = 10.0
+    period_s: Seconds = 10.0
+    temperature_file: Path | None = None
 
 
 class Outbox(_Section, frozen=True, kw_only=True):
     """Bounds of what waits on the device's disk."""
 
-    rows_max: int = 50_000
-    bytes_max: int = 64_000_000
-    window: int = 20
+    rows_max: Count = 50_000
+    bytes_max: Count = 64_000_000
+    window: Count = 20
 
 
 class Kiosk(_Section, frozen=True, kw_only=True):
     """A kiosk's hardware and its touch page."""
 
     page_host: str = "127.0.0.1"
-    page_port: int
+    page_port: Port
     printer_uri: str
     document_reader_port: Path
     receipt_printer_port: Path
     terminal_url: str
-    visit_idle_s: float = 90.0
-    print_timeout_s: float = 120.0
+    visit_idle_s: Seconds = 90.0
+    print_timeout_s: Seconds = 120.0
 
 
 class Recorder(_Section, frozen=True, kw_only=True):
     """A hall's microphone and recogniser. `microphone_command` writes 16-bit little-endian PCM to stdout."""
 
-    microphone_command: list[str]
-    microphone_rate_hz: int = 48_000
+    microphone_command: Annotated[list[Text], msgspec.Meta(min_length=1)]
+    microphone_rate_hz: Count = 48_000
     engine: Literal["whisper", "vosk"] = "whisper"
     model_dir: Path
     vad_model: Path
@@ -112,9 +120,11 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         if name.startswith(PREFIX):
             _lay_over(tree, name.removeprefix(PREFIX).lower().split("__"), value)
     try:
-        return msgspec.convert(tree, Settings, strict=False, dec_hook=_path)
-    except msgspec.ValidationError as error:
+        settings = msgspec.convert(tree, Settings, strict=False, dec_hook=_path)
+        device_id(settings.device)
+    except (msgspec.ValidationError, MalformedError) as error:
         raise SettingsError(f"settings {path}: {error}") from error
+    return settings
 
 
 def _path(kind: type, value: object) -> object:

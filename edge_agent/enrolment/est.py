@@ -1,0 +1,113 @@
+"""Enrolment over secure transport (RFC 7030), the client's side, with the standard library only.
+
+Bodies are base64 on one line: other clients' line breaks are what servers trip over.
+"""
+
+import base64
+import binascii
+import json
+import ssl
+from http.client import HTTPException
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from contract.enrolment import EST_PREFIX
+from edge_agent.errors import MalformedError, RefusedError, UnavailableError
+from edge_agent.link.https import connect
+from edge_agent.link.identity import server_trust
+
+ANSWER_BYTES_MAX = 100_000
+SENTENCE_LENGTH_MAX = 300
+"""Of what a refusing server says, this much is repeated."""
+
+
+class EstClient:
+    """The bootstrap listener at `url`; who it is, is proven by the authority in the file `trusted`."""
+
+    def __init__(self, url: str, trusted: Path, timeout_s: float) -> None:
+        self._url = url.rstrip("/")
+        self._trusted = trusted
+        self._timeout_s = timeout_s
+
+    def authorities(self) -> bytes:
+        """`cacerts`: the authority's certificates, PKCS#7 in DER.
+
+        Raises:
+            UnavailableError, RefusedError, MalformedError: as `enrol`.
+        """
+        return self._ask("GET", "cacerts", b"", {})
+
+    def enrol(self, device: str, token: str, request: bytes) -> bytes:
+        """`simpleenroll`: a certificate for the PKCS#10 `request` (DER); PKCS#7 in DER.
+
+        Raises:
+            UnavailableError: no answer, or the server is in trouble; the same request may be sent again.
+            RefusedError: the token was not taken, or the server is not the one that is trusted.
+            MalformedError: the answer is no PKCS#7.
+        """
+        credentials = base64.b64encode(f"{device}:{token}".encode()).decode()
+        headers = {
+            "Content-Type": "application/pkcs10",
+            "Content-Transfer-Encoding": "base64",
+            "Authorization": f"Basic {credentials}",
+        }
+        return self._ask("POST", "simpleenroll", base64.b64encode(request), headers)
+
+    def _ask(self, method: str, operation: str, body: bytes, headers: dict[str, str]) -> bytes:
+        base = urlsplit(self._url).path
+        path = f"{base}{EST_PREFIX}/{operation}"
+        context = server_trust(self._trusted)
+        try:
+            connection = connect(self._url, context, self._timeout_s)
+            try:
+                connection.request(method, path, body or None, headers)
+                response = connection.getresponse()
+                data = response.read(ANSWER_BYTES_MAX + 1)
+            finally:
+                connection.close()
+        except ssl.SSLCertVerificationError as error:
+            raise RefusedError(
+                f"{self._url} shows a certificate that {self._trusted} does not vouch for "
+                f"({error.verify_message}); copy the fleet's present ca.pem to the device"
+            ) from error
+        except (OSError, HTTPException) as error:
+            raise UnavailableError(
+                f"{self._url} does not answer: {error or type(error).__name__}; it is tried again"
+            ) from error
+        _check(response.status, data, operation)
+        return _decoded(data, operation)
+
+
+def _check(status: int, data: bytes, operation: str) -> None:
+    if status == 200:
+        return
+    if status == 202 or status == 429 or status >= 500:
+        raise UnavailableError(f"{operation}: the control plane answered {status}; it is tried again")
+    said = _sentence(data)
+    if status in (401, 403):
+        raise RefusedError(
+            f"the enrolment token was not taken ({status}{said}); make a new one with "
+            "`python -m cloud enrol-token` and write it to the token file"
+        )
+    raise RefusedError(f"{operation} was refused ({status}{said})")
+
+
+def _sentence(data: bytes) -> str:
+    """What a problem document (RFC 9457) says, in bounds and printable; nothing else is repeated."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return ""
+    detail = found.get("detail") if isinstance(found, dict) else None
+    if not isinstance(detail, str):
+        return ""
+    return ": " + "".join(c for c in detail if c.isprintable())[:SENTENCE_LENGTH_MAX]
+
+
+def _decoded(data: bytes, operation: str) -> bytes:
+    if len(data) > ANSWER_BYTES_MAX:
+        raise MalformedError(f"{operation}: more than {ANSWER_BYTES_MAX} bytes came back")
+    try:
+        return base64.b64decode(b"".join(data.split()), validate=True)
+    except binascii.Error as error:
+        raise MalformedError(f"{operation}: the answer is not in base64") from error

@@ -1,0 +1,285 @@
+"""Puts the agent of one device together and runs it: settings, adapters, one group of named tasks."""
+
+import argparse
+import asyncio
+import fcntl
+import logging
+import os
+import random
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contract.ids import RANDOM_BYTES, uuid7
+from contract.telemetry import Value
+from edge_agent import logs
+from edge_agent.errors import AgentError, SettingsError, UnavailableError
+from edge_agent.jobs.diagnostics import PATH as DIAGNOSTICS_PATH
+from edge_agent.jobs.diagnostics import CollectDiagnostics
+from edge_agent.jobs.journal import SqliteJournal as JobJournal
+from edge_agent.jobs.restart import RestartAgent
+from edge_agent.jobs.run import Jobs
+from edge_agent.link.https import Answer, DeviceHttps
+from edge_agent.link.identity import Identity, identity, mutual
+from edge_agent.link.journal import SqliteJournal
+from edge_agent.link.mqtt import MqttTransport
+from edge_agent.link.outbox import Bounds
+from edge_agent.link.run import Link
+from edge_agent.ports import Operation
+from edge_agent.settings import Settings, load
+from edge_agent.telemetry.run import Readings, Telemetry
+from edge_agent.telemetry.sensors import Machine
+
+log = logging.getLogger(__name__)
+
+VERSION = "0.1.0"
+EXIT_RESTART = os.EX_TEMPFAIL
+"""75: the service manager is to start the agent again."""
+CLOCK_PERIOD_S = 600.0
+"""How often the control plane is asked for nothing but its `Date`."""
+CLOCK_RETRY_S = 60.0
+
+Run = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Parts:
+    """What one kind of device adds: named tasks, operations of jobs, readings of telemetry."""
+
+    tasks: dict[str, Run] = field(default_factory=dict)
+    operations: dict[str, Operation] = field(default_factory=dict)
+    readings: list[Readings] = field(default_factory=list)
+
+
+@dataclass
+class End:
+    """Whether the process is to end, and with which code."""
+
+    asked: asyncio.Event
+    code: int = os.EX_OK
+
+    def ask(self, code: int = os.EX_OK) -> None:
+        """End soon and in order."""
+        self.code = code
+        self.asked.set()
+
+
+def main() -> int:
+    """0 ended by a signal; 1 a broken invariant; 69 the disk is full; 75 start again; 78 wrong settings."""
+    parser = argparse.ArgumentParser(prog="python -m edge_agent", description=__doc__)
+    parser.add_argument("--settings", type=Path, required=True, help="TOML file")
+    arguments = parser.parse_args()
+    logs.configure()
+    try:
+        settings = load(arguments.settings, os.environ)
+        with _alone(settings.data_dir):
+            return asyncio.run(_live(settings, arguments.settings))
+    except SettingsError as error:
+        print(f"edge_agent: {error}", file=sys.stderr)
+        return os.EX_CONFIG
+    except UnavailableError as error:
+        print(f"edge_agent: {error}", file=sys.stderr)
+        return os.EX_UNAVAILABLE
+    except BaseException as error:
+        log.critical("agent_failed", exc_info=error)
+        return 1
+
+
+@contextmanager
+def _alone(data_dir: Path) -> Iterator[None]:
+    """Two agents on one data folder would send each other's messages.
+
+    Raises:
+        SettingsError: another one runs there, or the folder cannot be written.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (data_dir / "agent.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+    except BlockingIOError as error:
+        raise SettingsError(f"another agent runs on data_dir {data_dir}; end it first") from error
+    except PermissionError as error:
+        raise SettingsError(f"data_dir {data_dir} cannot be written; give it to the agent's user") from error
+
+
+async def _live(settings: Settings, file: Path) -> int:
+    end = End(asyncio.Event())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end.ask)
+    who = identity(settings.data_dir, settings.cloud.ca_file)
+    if not who.complete:
+        code = await _enrol(file, end)
+        if code is not None:
+            return code
+    if settings.token_file is not None:
+        settings.token_file.unlink(missing_ok=True)  # left over from a crash in the last step of enrolment
+    journal = SqliteJournal(settings.data_dir / "link.db")
+    job_journal = JobJournal(settings.data_dir / "jobs.db")
+    boot = uuid7(_wall_ms(), secrets.token_bytes(RANDOM_BYTES))
+    journal.begin(boot, _wall_ms())
+    link = _link(settings, who, journal, boot)
+    https = DeviceHttps(settings.cloud.device_url, who, settings.cloud.timeout_s)
+    parts = _parts(settings, link)
+    parts.operations |= _operations(settings, link, https, end)
+    jobs = Jobs(link=link, journal=job_journal, operations=parts.operations)
+    telemetry = Telemetry(
+        link=link,
+        period_s=settings.telemetry.period_s,
+        readings=[*_readings(settings, link, https), *parts.readings],
+    )
+    tasks = {
+        "jobs": jobs.run,
+        "telemetry": telemetry.run,
+        "clock": lambda: _watch_clock(https),
+        **parts.tasks,
+    }
+    log.info("agent_started", extra={"device": settings.device, "boot": boot, "agent": VERSION})
+    await _run_until(end, link, tasks)
+    log.info("agent_ended", extra={"device": settings.device, "boot": boot, "code": end.code})
+    return end.code
+
+
+async def _run_until(end: End, link: Link, tasks: Mapping[str, Run]) -> None:
+    """The link goes last, so that what the others still have to say is kept, and presence is told."""
+    async with asyncio.TaskGroup() as outer:
+        linked = outer.create_task(_for_ever("link", link.run), name="link")
+        async with asyncio.TaskGroup() as inner:
+            running = [inner.create_task(_for_ever(name, run), name=name) for name, run in tasks.items()]
+            await end.asked.wait()
+            for task in running:
+                task.cancel()
+        linked.cancel()
+
+
+async def _for_ever(name: str, run: Run) -> None:
+    await run()
+    raise AssertionError(f"{name} has ended by itself")
+
+
+async def _enrol(file: Path, end: End) -> int | None:
+    """Enrol in a process that takes its large libraries with it; gives an exit code if ours is to end."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "edge_agent.enrolment", "--settings", str(file)
+    )
+    asked = asyncio.create_task(end.asked.wait())
+    ended = asyncio.create_task(child.wait())
+    await asyncio.wait({asked, ended}, return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    if not ended.done():
+        child.terminate()
+        await ended
+        return end.code
+    return None if child.returncode == os.EX_OK else child.returncode
+
+
+def _link(settings: Settings, who: Identity, journal: SqliteJournal, boot: str) -> Link:
+    broker, outbox = settings.broker, settings.outbox
+    transport = MqttTransport(
+        host=broker.host,
+        port=broker.port,
+        client_id=settings.device,
+        keepalive_s=broker.keepalive_s,
+        context=(lambda: mutual(who)) if broker.tls else None,
+    )
+    return Link(
+        device=settings.device,
+        kind=settings.kind,
+        agent=VERSION,
+        root=broker.root,
+        boot=boot,
+        bounds=Bounds(outbox.rows_max, outbox.bytes_max, outbox.window, broker.ack_timeout_s),
+        journal=journal,
+        transport=transport,
+        chance=random.Random(),  # noqa: S311 jitter, not a secret
+    )
+
+
+def _parts(settings: Settings, link: Link) -> Parts:
+    """What the hardware in the settings needs; its modules are large and are imported only here.
+
+    A device without its table reports its health and takes jobs, and no more.
+    """
+    if settings.recorder is not None:
+        from edge_agent.captions.operation import SetSittingOperation
+        from edge_agent.captions.run import Captions
+        from edge_agent.captions.sitting_file import SittingFile
+
+        captions = Captions(link, settings.recorder, SittingFile(settings.data_dir / "sittings.json"))
+        return Parts(
+            tasks={"captions": captions.run},
+            operations={"set-sitting": SetSittingOperation(captions)},
+            readings=[lambda: {"microphone_level_dbfs": captions.microphone_level_dbfs}],
+        )
+    log.warning("hardware_not_configured", extra={"device": settings.device, "kind": settings.kind})
+    return Parts()
+
+
+def _operations(settings: Settings, link: Link, https: DeviceHttps, end: End) -> dict[str, Operation]:
+    started = time.monotonic()
+
+    def facts() -> dict[str, Any]:
+        return {
+            "agent": VERSION,
+            "boot": link.boot,
+            "agent_uptime_s": int(time.monotonic() - started),
+            "outbox": msgspec.to_builtins(link.counts),
+            "malformed": link.malformed,
+            "clock_skew_ms": https.clock_skew_ms,
+            "settings": _shown(settings),
+        }
+
+    async def post(bundle: bytes) -> Answer:
+        return await https.request("POST", DIAGNOSTICS_PATH, bundle, {"Content-Type": "application/json"})
+
+    return {
+        "collect-diagnostics": CollectDiagnostics(data_dir=settings.data_dir, facts=facts, post=post),
+        "restart-agent": RestartAgent(lambda: end.ask(EXIT_RESTART)),
+    }
+
+
+def _shown(settings: Settings) -> dict[str, Any]:
+    """The settings that a bundle may show: secrets are files, and commands may carry anything."""
+    found: dict[str, Any] = msgspec.to_builtins(settings, enc_hook=str)
+    found.pop("token_file")
+    (found.get("recorder") or {}).pop("microphone_command", None)
+    return found
+
+
+def _readings(settings: Settings, link: Link, https: DeviceHttps) -> list[Readings]:
+    machine = Machine(settings.data_dir, settings.telemetry.temperature_file)
+
+    def own() -> Mapping[str, Value | None]:
+        counts = link.counts
+        return {
+            "outbox_waiting": counts.waiting,
+            "outbox_dropped": counts.dropped,
+            "clock_skew_ms": https.clock_skew_ms,
+        }
+
+    return [machine.read, own]
+
+
+async def _watch_clock(https: DeviceHttps) -> None:
+    """Any answer carries the server's time, whatever its status."""
+    while True:
+        try:
+            await https.request("HEAD", "/")
+        except AgentError as error:
+            log.info("clock_not_compared", extra={"sentence": str(error)})
+            await asyncio.sleep(CLOCK_RETRY_S)
+        else:
+            await asyncio.sleep(CLOCK_PERIOD_S)
+
+
+def _wall_ms() -> int:
+    return int(time.time() * 1000)
