@@ -30,6 +30,7 @@ COMMAND_S = 60.0
 AT_ONCE = 3
 """Agents that start at the same time; more do not start sooner on two cores."""
 LINK_UP = "link_connected"
+RECOGNISER_READY = "recogniser_ready"
 ADMIN = "admin"
 
 Tell = Callable[[str], None]
@@ -257,7 +258,7 @@ class City:
         return [
             *(PYTHON, "-m", "simulators.devices.microphone"),
             *("--wav", str(self._debate), "--cue", str(self._cue(device))),
-            *("--unplugged", str(self._unplugged(device))),
+            *("--unplugged", str(self._unplugged(device)), "--after", self.plan.after_debate),
         ]
 
     def _cue(self, device: str) -> Path:
@@ -269,6 +270,18 @@ class City:
     def begin_debate(self, hall: str) -> None:
         """People in the hall begin to speak."""
         self._cue(hall).touch()
+
+    def keep_speaking(self) -> None:
+        """From now on, people in a hall begin to speak whenever its recorder begins to write along."""
+        for hall in self.plan.hall_ids:
+            task = asyncio.create_task(self._speak_when_heard(hall), name=f"debate {hall}")
+            self._tasks.add(task)
+
+    async def _speak_when_heard(self, hall: str) -> None:
+        log = self.children[hall].log
+        while True:
+            await log.wait(RECOGNISER_READY, log.count(RECOGNISER_READY) + 1)
+            self.begin_debate(hall)
 
     def plug_microphone(self, hall: str, *, plugged: bool) -> None:
         """Pull the microphone's cable, or put it in again."""

@@ -36,6 +36,7 @@ class Plan:
     printers: Literal["auto", "cups", "own"] = "auto"
     seed: int = 7
     telemetry_period_s: float = 10.0
+    after_debate: Literal["silence", "loop"] = "loop"
 
     @property
     def kiosk_ids(self) -> list[str]:

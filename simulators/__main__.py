@@ -1,0 +1,18 @@
+"""`python -m simulators city …`: a whole city on this machine."""
+
+import sys
+
+from simulators.city.__main__ import main as city
+
+
+def main(words: list[str]) -> int:
+    """Do what the command line says; gives the exit code."""
+    commands = {"city": city}
+    if not words or words[0] not in commands:
+        print(f"usage: python -m simulators {{{','.join(commands)}}} …", file=sys.stderr)
+        return 64
+    return commands[words[0]](words[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
