@@ -119,7 +119,7 @@ class Broker:
         self._connection = 0
         self._stopping = threading.Event()
         self._connected = threading.Event()
-        self._client = mqtt.make_client(settings, name, pki)
+        self._client = mqtt.make_client(settings, name, pki, paho.Client)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message

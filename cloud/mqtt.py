@@ -2,6 +2,7 @@
 
 import ssl
 from pathlib import Path
+from typing import TypeVar
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -9,6 +10,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from cloud.settings import Broker as BrokerSettings
+
+C = TypeVar("C", bound=paho.Client)
 
 SESSION_EXPIRY_S = 7 * 24 * 3600
 """The broker keeps what a stopped service has not taken for a week."""
@@ -21,12 +24,12 @@ IN_FLIGHT_MAX = 200
 """Our own messages on their way to the broker at once."""
 
 
-def make_client(settings: BrokerSettings, name: str, pki: Path) -> paho.Client:
+def make_client(settings: BrokerSettings, name: str, pki: Path, kind: type[C]) -> C:
     """A client called `name` (its certificate is `{name}.pem` in `pki`), with manual acknowledgement.
 
     It is not connected yet: hang in the callbacks, then call `connect`.
     """
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=paho.MQTTv5, manual_ack=True)
+    client = kind(CallbackAPIVersion.VERSION2, client_id=name, protocol=paho.MQTTv5, manual_ack=True)
     client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
     client.max_queued_messages_set(WAITING_MAX)
     client.max_inflight_messages_set(IN_FLIGHT_MAX)

@@ -21,6 +21,7 @@ from cloud.refusals import Reason, Refusal, refusal
 from cloud.settings import Broker as BrokerSettings
 from cloud.telemetry.core import TOPIC_NAME, Member, sort_out
 from cloud.telemetry.ledger import Ledger
+from cloud.telemetry.quick_mqtt import Arrived, QuickClient
 from cloud.telemetry.store import Point, TelemetryStore
 from cloud.watermark import Key, Watermark
 from contract import topics
@@ -79,12 +80,11 @@ class Ingest:
         self._members: Mapping[str, Member] = {}
         self._members_at = float("-inf")
         self._devices: dict[str, str] = {}
-        self._batch: list[paho.MQTTMessage] = []
         self._batch_max = max(1, min(BATCH_MAX, settings.receive_maximum))
-        self._client = mqtt.make_client(settings, name, pki)
+        self._client = mqtt.make_client(settings, name, pki, QuickClient)
+        self._client.arrived = []
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = lambda _client, _data, message: self._batch.append(message)
 
     def run(self) -> None:
         """Take, store, acknowledge; connect again after each loss."""
@@ -102,7 +102,7 @@ class Ingest:
                     break
                 if stored:
                     pause_s = RETRY_MIN_S
-            self._batch.clear()
+            self._client.arrived = []
             self._stop.wait(pause_s)
             pause_s = min(pause_s * 2, RETRY_MAX_S)
         self._client.disconnect()
@@ -112,30 +112,27 @@ class Ingest:
         first = 0.0
         stored = False
         while not self._stop.is_set():
-            before = len(self._batch)
+            before = len(self._client.arrived)
             if not self._take():
                 return stored
-            now = self._monotonic()
+            batch, now = self._client.arrived, self._monotonic()
             if before == 0:
                 first = now
-            if self._batch and (
-                len(self._batch) >= self._batch_max or now - first >= LINGER_S or not self._more(IDLE_S)
-            ):
-                batch = self._batch
-                self._batch = []
-                stored = self._put(batch) or stored
-            elif not self._batch:
+            if not batch:
                 self._more(TURN_S)
+            elif len(batch) >= self._batch_max or now - first >= LINGER_S or not self._more(IDLE_S):
+                self._client.arrived = []
+                stored = self._put(batch) or stored
         return stored
 
     def _take(self) -> bool:
         """Read what is there, up to a full batch; False when the connection is gone."""
         client = self._client
-        while len(self._batch) < self._batch_max:
-            had = len(self._batch)
+        arrived = client.arrived
+        while (had := len(arrived)) < self._batch_max:
             if client.loop_read() != paho.MQTT_ERR_SUCCESS:
                 return False
-            if len(self._batch) == had:
+            if len(arrived) == had:
                 break
         while client.want_write():
             if client.loop_write() != paho.MQTT_ERR_SUCCESS:
@@ -151,9 +148,9 @@ class Ingest:
             return True
         return bool(select.select([socket], [], [], timeout_s)[0])
 
-    def _put(self, batch: Sequence[paho.MQTTMessage]) -> bool:
+    def _put(self, batch: Sequence[Arrived]) -> bool:
         """Store a batch and acknowledge it; whether that was possible on this connection."""
-        messages = [(self._device(message), bytes(message.payload)) for message in batch]
+        messages = [(self._device(message.topic), message.payload) for message in batch]
         self._refresh(messages)
         outcome = self._patiently(lambda: sort_out(messages, self._members, self._ledger.standing))
         if outcome.points:
@@ -164,8 +161,7 @@ class Ingest:
             log.warning("message_refused", extra={"topic_name": TOPIC_NAME, **extra})
         if not self._client.is_connected():
             return False
-        for message in batch:
-            self._client.ack(message.mid, message.qos)
+        self._client.acknowledge(message.mid for message in batch if message.qos)
         self._acknowledge(outcome.marks)
         return True
 
@@ -205,12 +201,8 @@ class Ingest:
             pause_s = min(pause_s * 2, RETRY_MAX_S)
         raise _StoppedError
 
-    def _device(self, message: paho.MQTTMessage) -> str:
-        """Whose message it is, by its topic; '' where the topic is none of ours."""
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            return ""
+    def _device(self, topic: str) -> str:
+        """Whose message it is; '' where the topic is none of ours."""
         known = self._devices.get(topic)
         if known is None:
             try:

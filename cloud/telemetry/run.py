@@ -1,5 +1,6 @@
 """`python -m cloud ingest`: the process that brings telemetry from the broker into the store."""
 
+import gc
 import logging
 import signal
 import threading
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 SERVICE = "svc-ingest"
 FORGET_EVERY_S = 3600.0
+GARBAGE_MAX = 50_000
+"""Objects between two collections of garbage; a batch makes and drops some ten thousand."""
 
 
 def open_store(settings: Settings) -> TelemetryStore:
@@ -65,6 +68,9 @@ def ingest(settings: Settings) -> None:
     )
     keeper = threading.Thread(target=_forget, args=(settings, store, ledger, stop), name="retention")
     keeper.start()
+    # What is loaded by now stays: a collection that walks through it costs more than the messages do.
+    gc.freeze()
+    gc.set_threshold(GARBAGE_MAX)
     try:
         consumer.run()
     finally:

@@ -61,29 +61,21 @@ def send_until_acknowledged(device: FleetDevice) -> None:
 
 
 class Stubborn(MemoryStore):
-    """A store that is away until told otherwise, and never takes a point with `poison` per cent."""
+    """A store that is away until `back` is set, and never takes a point with `poison` per cent."""
 
-    def __init__(self, *, away: int = 0, poison: float = -1.0) -> None:
+    def __init__(self, *, poison: float = -1.0) -> None:
         super().__init__()
-        self.away = away
+        self.back = threading.Event()
         self.poison = poison
         self.tries = 0
 
     def write(self, points: Sequence[Point]) -> None:
         self.tries += 1
-        if self.tries <= self.away:
+        if not self.back.is_set():
             raise UnavailableError("the store is away")
         if any(("cpu_pct", self.poison) in point.values for point in points):
             raise RefusedError("never")
         super().write(points)
-
-
-@pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path / "broker")
-    broker.start()
-    yield broker
-    broker.kill()
 
 
 @dataclass
@@ -164,18 +156,19 @@ def test_a_sample_is_stored_and_then_acknowledged(run: Run, device: Make) -> Non
 
 
 def test_nothing_is_acknowledged_while_the_store_is_away(run: Run, device: Make) -> None:
-    store = Stubborn(away=3)
+    store = Stubborn()
     run(store)
     kiosk = device("kiosk-01")
     send(kiosk, 1)
     wait_for(lambda: store.tries >= 2, "the store is asked again")
     assert kiosk.acks() == []
+    store.back.set()
     kiosk.wait_ack(BOOT, Lane.TELEMETRY, 1)
     assert len(store.values) == 2
 
 
 def test_what_was_not_stored_when_we_stopped_comes_again(run: Run, device: Make) -> None:
-    away = Stubborn(away=10**9)
+    away = Stubborn()
     first = run(away)
     kiosk = device("kiosk-01")
     send(kiosk, 1)
@@ -188,12 +181,14 @@ def test_what_was_not_stored_when_we_stopped_comes_again(run: Run, device: Make)
 
 
 def test_a_point_that_the_store_never_takes_does_not_stop_the_others(run: Run, device: Make) -> None:
-    store = Stubborn(away=1, poison=66.0)
+    store = Stubborn(poison=66.0)
     telemetry = run(store).telemetry
     kiosk = device("kiosk-01")
     for seq in range(1, 8):
         body = batch(AT + seq, cpu=66.0 if seq == 3 else 1.5)
         kiosk.send("telemetry", body, boot=BOOT, lane=Lane.TELEMETRY, seq=seq)
+    wait_for(lambda: store.tries >= 1, "the first batch has come")
+    store.back.set()
     kiosk.wait_ack(BOOT, Lane.TELEMETRY, 7)
     assert {at - AT for _, _, at in store.values} == {1, 2, 4, 5, 6, 7}
     with telemetry() as session:
