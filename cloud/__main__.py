@@ -5,6 +5,7 @@ away, 65 for input that is not taken. Answers are one JSON object on stdout, log
 """
 
 import argparse
+import csv
 import json
 import os
 import secrets
@@ -22,7 +23,7 @@ from cloud import logs, settings
 from cloud.database import migrate
 from cloud.database.engine import connect
 from cloud.enrolment import broker_config, members, pki, registry, tokens
-from cloud.errors import CloudError, SettingsError, UnavailableError
+from cloud.errors import CloudError, MalformedError, SettingsError, UnavailableError
 from cloud.operators.access import Actor, audit
 from cloud.operators.accounts import ONE_TIME_BYTES, Accounts, one_time_password
 from cloud.settings import Settings
@@ -79,13 +80,35 @@ def ingest(chosen: Settings, _given: argparse.Namespace) -> None:
 
 
 def enrol_token(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
-    """Register a device if it is new, and give it a one-time token."""
+    """Register devices that are new, and give each a one-time token."""
     now = datetime.now(UTC)
+    wanted = _wanted(given)
+    issued = []
     with _sessions(chosen) as sessions, sessions.begin() as session:
-        registry.register(session, given.device, given.kind, given.site, now)
-        token = tokens.issue(session, given.device, given.kind, now, secrets.token_bytes(tokens.TOKEN_BYTES))
-        audit(session, Actor(COMMAND_LINE, now), "issue-enrolment-token", given.device, {"kind": given.kind})
-    return {"device": given.device, "token": token}
+        for device, kind, site in wanted:
+            registry.register(session, device, kind, site, now)
+            token = tokens.issue(session, device, kind, now, secrets.token_bytes(tokens.TOKEN_BYTES))
+            audit(session, Actor(COMMAND_LINE, now), "issue-enrolment-token", device, {"kind": kind})
+            issued.append({"device": device, "token": token})
+    return {"tokens": issued} if given.list else issued[0]
+
+
+def _wanted(given: argparse.Namespace) -> list[tuple[str, str, str]]:
+    """Device, kind and site of each device that the command line or its list names."""
+    if given.list is None:
+        if None in (given.device, given.kind, given.site):
+            raise MalformedError(
+                "give --device, --kind and --site, or --list FILE with lines device,kind,site"
+            )
+        return [(given.device, given.kind, given.site)]
+    try:
+        with given.list.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise MalformedError(f"{given.list} cannot be read as CSV: {error}") from error
+    if not rows or any(len(row) != 3 for row in rows):
+        raise MalformedError(f"{given.list}: each line is device,kind,site")
+    return [(device.strip(), kind.strip(), site.strip()) for device, kind, site in rows]
 
 
 def revoke(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
@@ -151,9 +174,10 @@ def _parser() -> argparse.ArgumentParser:
     command("serve", serve)
     command("ingest", ingest)
     token = command("enrol-token", enrol_token)
-    token.add_argument("--device", required=True, metavar="ID", help="its name: a DNS label")
-    token.add_argument("--kind", required=True, help="kiosk or recorder")
-    token.add_argument("--site", required=True, help="where it stands, as staff know the place")
+    token.add_argument("--device", metavar="ID", help="its name: a DNS label")
+    token.add_argument("--kind", help="kiosk or recorder")
+    token.add_argument("--site", help="where it stands, as staff know the place")
+    token.add_argument("--list", type=Path, metavar="FILE", help="many at once: CSV lines device,kind,site")
     ended = command("revoke", revoke)
     ended.add_argument("--device", required=True, metavar="ID")
     ended.add_argument("--reason", default="unspecified", help="one word, for the audit")

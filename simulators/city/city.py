@@ -1,6 +1,8 @@
 """The running city: starts every part in order, breaks some on request, ends all of them."""
 
 import asyncio
+import csv
+import io
 import json
 import shutil
 import time
@@ -189,25 +191,25 @@ class City:
         self._spoken = debate.text
 
     async def _issue_tokens(self) -> None:
-        self.tell(f"enrolment: one-time tokens for {self.plan.kiosks + self.plan.halls} devices")
-        limit = asyncio.Semaphore(AT_ONCE)
-
-        async def issue(device: str) -> None:
-            folder = self.folder.device(device)
+        wanted = [device for device in self.plan.kiosk_ids + self.plan.hall_ids if not self._enrolled(device)]
+        if not wanted:
+            return
+        self.tell(f"enrolment: one-time tokens for {len(wanted)} devices")
+        rows = io.StringIO()
+        csv.writer(rows).writerows(
+            (device, "recorder" if device in self.plan.hall_ids else "kiosk", self.plan.site(device))
+            for device in wanted
+        )
+        listed = self.folder.services / "new-devices.csv"
+        listed.write_text(rows.getvalue(), encoding="utf-8")
+        told = json.loads(await self._cloud("enrol-token", "--list", str(listed)))
+        for each in told["tokens"]:
+            folder = self.folder.device(each["device"])
             folder.mkdir(parents=True, exist_ok=True)
-            if (folder / "data" / "pki" / "device.pem").exists():
-                return  # it has enrolled in an earlier run
-            kind = "recorder" if device in self.plan.hall_ids else "kiosk"
-            async with limit:
-                told = json.loads(
-                    await self._cloud(
-                        *("enrol-token", "--device", device, "--kind", kind),
-                        *("--site", self.plan.site(device)),
-                    )
-                )
-            write_private(folder / "token", told["token"])
+            write_private(folder / "token", each["token"])
 
-        await asyncio.gather(*(issue(device) for device in self.plan.kiosk_ids + self.plan.hall_ids))
+    def _enrolled(self, device: str) -> bool:
+        return (self.folder.device(device) / "data" / "pki" / "device.pem").exists()
 
     async def _start_agents(self) -> None:
         devices = self.plan.hall_ids + self.plan.kiosk_ids
