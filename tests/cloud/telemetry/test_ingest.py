@@ -78,6 +78,14 @@ class Stubborn(MemoryStore):
         super().write(points)
 
 
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    broker = Mosquitto(tmp_path / "broker")
+    broker.start()
+    yield broker
+    broker.kill()
+
+
 @dataclass
 class Running:
     """An ingest in a thread, and the telemetry database that it writes."""
