@@ -24,13 +24,16 @@ from cloud.captions import pages as caption_pages
 from cloud.captions import staff as caption_staff
 from cloud.captions.hub import Hub
 from cloud.captions.run import Captions
+from cloud.captions.sittings import told_by
 from cloud.database import migrate
 from cloud.database.engine import connect
 from cloud.database.lock import executor_lock
 from cloud.database.workflows import running as workflows_running
 from cloud.enrolment import est, members, pki, tokens
 from cloud.enrolment.est import Desk
+from cloud.devices.presence import Presences
 from cloud.jobs import run as jobs_run
+from cloud.jobs import store as jobs_store
 from cloud.jobs.requests import Requests
 from cloud.jobs.service import Jobs
 from cloud.operators import access
@@ -42,6 +45,7 @@ from cloud.web.application import build, build_pages
 from cloud.web.pages import Pages
 from cloud.web.servers import Servers
 from contract.captions import SetSitting
+from contract.jobs import Status
 
 log = logging.getLogger(__name__)
 
@@ -114,13 +118,25 @@ def _captions(ground: Ground, jobs: Jobs) -> Captions:
 
     captions = Captions(ground.sessions, create_job, Hub())
     captions.load()
+
+    def ended(job: str, device: str, _status: Status) -> None:
+        told = told_by(job)
+        if told is not None:
+            with ground.sessions() as session:
+                stored = jobs_store.find(session, job, device)
+            details = stored.execution.details if stored is not None else {}
+            captions.recorder_answered(*told, details.get("recogniser", ""))
+
+    jobs.on_ended(ended)
     return captions
 
 
 def _subscribe(ground: Ground, jobs: Jobs, captions: Captions) -> None:
     """Who takes which topic."""
     requests = Requests(jobs, ground.broker.publish)
+    presences = Presences(jobs.notices.announce, captions.presence_changed)
     for topic_name, handler in {
+        "presence": presences.take,
         "job-get": requests.get,
         "job-start-next": requests.start_next,
         "job-describe": requests.describe,
