@@ -29,9 +29,9 @@ from cloud.database import migrate
 from cloud.database.engine import connect
 from cloud.database.lock import executor_lock
 from cloud.database.workflows import running as workflows_running
+from cloud.devices.presence import Presences
 from cloud.enrolment import est, members, pki, tokens
 from cloud.enrolment.est import Desk
-from cloud.devices.presence import Presences
 from cloud.jobs import run as jobs_run
 from cloud.jobs import store as jobs_store
 from cloud.jobs.requests import Requests

@@ -33,10 +33,16 @@ def believe(known: Known, said: Presence) -> Known:
 
 
 class Presences:
-    """The handler of `presence`; `on_online` is called after the commit when a device has come."""
+    """The handler of `presence`.
 
-    def __init__(self, on_online: Callable[[str], None]) -> None:
+    After the commit `on_online` is called when a device has come, and `on_change` when it came or went.
+    """
+
+    def __init__(
+        self, on_online: Callable[[str], None], on_change: Callable[[str], None] | None = None
+    ) -> None:
         self._on_online = on_online
+        self._on_change = on_change
 
     def take(self, message: Received) -> None:
         """Write down what changes.
@@ -59,3 +65,6 @@ class Presences:
         log.info("presence_changed", extra={"device": message.device, "presence": row.presence})
         if now.online:
             message.after_commit(lambda: self._on_online(message.device))
+        on_change = self._on_change
+        if on_change is not None:
+            message.after_commit(lambda: on_change(message.device))
