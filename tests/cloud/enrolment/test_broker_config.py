@@ -17,6 +17,7 @@ from cloud.enrolment import authority, broker_config, pki
 from cloud.errors import SettingsError
 from cloud.settings import Broker
 from contract import topics
+from tests.cloud.mosquitto import PROGRAM as MOSQUITTO
 
 TIMEOUT_S = 20
 
@@ -32,7 +33,7 @@ class Mosquitto:
     def __init__(self, folder, configuration, port):
         self.folder, self.port = folder, port
         self.process = subprocess.Popen(
-            ["mosquitto", "-c", str(configuration)], stderr=subprocess.PIPE, text=True
+            [MOSQUITTO, "-c", str(configuration)], stderr=subprocess.PIPE, text=True
         )
         self.lines, self.news = [], threading.Condition()
         self.reader = threading.Thread(target=self._read)
@@ -92,8 +93,8 @@ def settings():
 
 @pytest.fixture
 def broker(tmp_path, settings):
-    for program in ("mosquitto", "mosquitto_pub", "mosquitto_sub"):
-        assert shutil.which(program), f"{program} is missing: apt-get install mosquitto mosquitto-clients"
+    assert MOSQUITTO, "mosquitto is missing: apt-get install mosquitto"
+    assert shutil.which("mosquitto_pub"), "mosquitto_pub is missing: apt-get install mosquitto-clients"
     folder = tmp_path / "pki"
     pki.prepare(folder, ["localhost", "127.0.0.1"], datetime.now(UTC))
     port = free_port()
