@@ -70,6 +70,7 @@ class City:
         self._printers: Printers | None = None
         self._debate: Path | None = None
         self._spoken = ""
+        self.debate_ms = 0
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -188,7 +189,7 @@ class City:
         if not self.plan.halls:
             return
         self._debate, debate = make(self.plan.cache / "debate", self.plan.seed)
-        self._spoken = debate.text
+        self._spoken, self.debate_ms = debate.text, debate.duration_ms
 
     async def _issue_tokens(self) -> None:
         wanted = [device for device in self.plan.kiosk_ids + self.plan.hall_ids if not self._enrolled(device)]
@@ -273,6 +274,14 @@ class City:
         """People in the hall begin to speak."""
         self._cue(hall).touch()
 
+    def ready_recognisers(self, hall: str) -> int:
+        """How often the recogniser of a hall has become ready."""
+        return self.children[hall].log.count(RECOGNISER_READY)
+
+    async def recogniser_ready(self, hall: str, count: int) -> None:
+        """Wait until the recogniser of a hall has become ready `count` times."""
+        await self.children[hall].log.wait(RECOGNISER_READY, count)
+
     def keep_speaking(self) -> None:
         """From now on, people in a hall begin to speak whenever its recorder begins to write along."""
         for hall in self.plan.hall_ids:
@@ -280,9 +289,8 @@ class City:
             self._tasks.add(task)
 
     async def _speak_when_heard(self, hall: str) -> None:
-        log = self.children[hall].log
         while True:
-            await log.wait(RECOGNISER_READY, log.count(RECOGNISER_READY) + 1)
+            await self.recogniser_ready(hall, self.ready_recognisers(hall) + 1)
             self.begin_debate(hall)
 
     def plug_microphone(self, hall: str, *, plugged: bool) -> None:
