@@ -40,7 +40,7 @@ from cloud.operators import access
 from cloud.operators import pages as operator_pages
 from cloud.operators.accounts import Accounts
 from cloud.settings import Settings
-from cloud.web import front, listener
+from cloud.web import front, listener, openapi
 from cloud.web.application import build, build_pages
 from cloud.web.pages import Pages
 from cloud.web.servers import Servers
@@ -73,6 +73,14 @@ class Ground:
     broker: Broker
 
 
+@dataclass(frozen=True)
+class Ways:
+    """The ways that live in this process."""
+
+    jobs: Jobs
+    captions: Captions
+
+
 def serve(settings: Settings) -> None:
     """Run the control plane until SIGTERM or SIGINT.
 
@@ -81,17 +89,16 @@ def serve(settings: Settings) -> None:
             executor id runs already.
     """
     with ExitStack() as stack:
-        ground = stack.enter_context(_ground(settings))
-        jobs = Jobs(sessions=ground.sessions, publish=ground.broker.publish, clock=now)
-        captions = _captions(ground, jobs)
-        _subscribe(ground, jobs, captions)
-        servers = stack.enter_context(closing(_listeners(ground, captions)))
+        ground = stack.enter_context(lay_ground(settings))
+        ways = make_ways(ground)
+        _subscribe(ground, ways)
+        servers = stack.enter_context(closing(_listeners(ground, ways)))
         stack.enter_context(workflows_running(settings.main_database_url, settings.executor_id))
-        asyncio.run(_run(ground, jobs, captions, servers))
+        asyncio.run(_run(ground, ways, servers))
 
 
 @contextmanager
-def _ground(settings: Settings) -> Iterator[Ground]:
+def lay_ground(settings: Settings) -> Iterator[Ground]:
     """Database and broker, not connected yet; nothing of it is made where `init` has not been."""
     pki.load(settings.pki_dir)
     with executor_lock(settings.data_dir, settings.executor_id):
@@ -103,6 +110,12 @@ def _ground(settings: Settings) -> Iterator[Ground]:
             yield Ground(settings, engine, sessions, broker)
         finally:
             engine.dispose()
+
+
+def make_ways(ground: Ground) -> Ways:
+    """Every way, knowing of the others what it was handed here."""
+    jobs = Jobs(sessions=ground.sessions, publish=ground.broker.publish, clock=now)
+    return Ways(jobs, _captions(ground, jobs))
 
 
 def _captions(ground: Ground, jobs: Jobs) -> Captions:
@@ -131,29 +144,29 @@ def _captions(ground: Ground, jobs: Jobs) -> Captions:
     return captions
 
 
-def _subscribe(ground: Ground, jobs: Jobs, captions: Captions) -> None:
+def _subscribe(ground: Ground, ways: Ways) -> None:
     """Who takes which topic."""
-    requests = Requests(jobs, ground.broker.publish)
-    presences = Presences(jobs.notices.announce, captions.presence_changed)
+    requests = Requests(ways.jobs, ground.broker.publish)
+    presences = Presences(ways.jobs.notices.announce, ways.captions.presence_changed)
     for topic_name, handler in {
         "presence": presences.take,
         "job-get": requests.get,
         "job-start-next": requests.start_next,
         "job-describe": requests.describe,
         "job-update": requests.update,
-        "caption-final": captions.on_final,
-        "caption-partial": captions.on_partial,
+        "caption-final": ways.captions.on_final,
+        "caption-partial": ways.captions.on_partial,
     }.items():
         ground.broker.subscribe(topic_name, handler)
-    ground.broker.on_connected(jobs.notices.announce_all)
+    ground.broker.on_connected(ways.jobs.notices.announce_all)
 
 
-def _listeners(ground: Ground, captions: Captions) -> Servers:
+def _listeners(ground: Ground, ways: Ways) -> Servers:
     settings = ground.settings
     pages, bootstrap, device = settings.pages, settings.bootstrap, settings.device
     return Servers(
         {
-            "pages": listener.plain(pages_app(ground, captions), pages.host, pages.port),
+            "pages": listener.plain(pages_app(ground, ways), pages.host, pages.port),
             "bootstrap": listener.over_tls(
                 bootstrap_app(ground), bootstrap.host, bootstrap.port, pki=settings.pki_dir, client="optional"
             ),
@@ -164,7 +177,7 @@ def _listeners(ground: Ground, captions: Captions) -> Servers:
     )
 
 
-def pages_app(ground: Ground, captions: Captions) -> FastAPI:
+def pages_app(ground: Ground, ways: Ways) -> FastAPI:
     """The application for people: public pages, and staff pages behind the guard."""
     secure = ground.settings.https_pages
     health: dict[str, Callable[[], bool]] = {
@@ -175,10 +188,11 @@ def pages_app(ground: Ground, captions: Captions) -> FastAPI:
     routers = [
         front.router(health, secure=secure),
         operator_pages.router(ground.sessions, accounts, now=now, secure=secure),
-        caption_pages.router(captions),
-        caption_staff.router(captions),
+        caption_pages.router(ways.captions),
+        caption_staff.router(ways.captions),
     ]
     app = build_pages("Civic Fleet", routers, pages=Pages(), secure=secure)
+    openapi.describe(app, who="Paths that answer 401 are for operators who are signed in (session cookie).")
     access.protect(app, ground.sessions, now=now, secure=secure)
     return app
 
@@ -192,28 +206,29 @@ def bootstrap_app(ground: Ground) -> FastAPI:
 def device_app(ground: Ground) -> FastAPI:
     """The application of the device listener: enrolled devices only."""
     app = build("Civic Fleet devices", [])
+    openapi.describe(app, who="For devices with a certificate of this fleet (mutual TLS).")
     members.protect(app, ground.sessions, now=now)
     return app
 
 
-async def _run(ground: Ground, jobs: Jobs, captions: Captions, servers: Servers) -> None:
+async def _run(ground: Ground, ways: Ways, servers: Servers) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    captions.hub.attach(loop)
+    ways.captions.hub.attach(loop)
     ground.broker.start()
     try:
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(servers.run(), name="listeners")
             repeated = [
-                tasks.create_task(jobs_run.sweep_forever(jobs, now), name="jobs"),
+                tasks.create_task(jobs_run.sweep_forever(ways.jobs, now), name="jobs"),
                 *(tasks.create_task(_repeat(*one), name=one[0]) for one in _chores(ground)),
             ]
             log.info("control_plane_started", extra=servers.ports())
             await stop.wait()
             log.info("control_plane_stopped")
-            captions.hub.close()
+            ways.captions.hub.close()
             servers.stop()
             await serving
             for task in repeated:

@@ -85,29 +85,26 @@ class Staff:
         return {access.CSRF_HEADER: self.csrf}
 
 
-@pytest.fixture
-def sign_in(sessions: sessionmaker[Session], clock: Clock) -> Callable[[FastAPI], Staff]:
-    """`sign_in(app)`: a browser in which the operator `ana` has signed in; English unless told otherwise."""
-
-    def make(app: FastAPI, name: str = "ana") -> Staff:
-        token = secrets.token_urlsafe(16)
-        with sessions.begin() as session:
-            operator = Operator(name=name, password_hash="", must_change_password=False, created_at=clock.at)
-            session.add(operator)
-            session.flush()
-            session.add(
-                OperatorSession(
-                    token_sha256=access.token_digest(token),
-                    operator_id=operator.id,
-                    created_at=clock.at,
-                    seen_at=clock.at,
-                )
+def sign_in_as(name: str, app: FastAPI, sessions: sessionmaker[Session], at: datetime) -> Staff:
+    token = secrets.token_urlsafe(16)
+    with sessions.begin() as session:
+        operator = Operator(name=name, password_hash="", must_change_password=False, created_at=at)
+        session.add(operator)
+        session.flush()
+        session.add(
+            OperatorSession(
+                token_sha256=access.token_digest(token), operator_id=operator.id, created_at=at, seen_at=at
             )
-        client = TestClient(app, follow_redirects=False, headers={"Accept-Language": "en"})
-        client.cookies.set(access.cookie_name(secure=False), token)
-        return Staff(client, access.csrf_of(token))
+        )
+    client = TestClient(app, follow_redirects=False, headers={"Accept-Language": "en"})
+    client.cookies.set(access.cookie_name(secure=False), token)
+    return Staff(client, access.csrf_of(token))
 
-    return make
+
+@pytest.fixture
+def sign_in(sessions: sessionmaker[Session], clock: Clock) -> Callable[..., Staff]:
+    """`sign_in(app)`: a browser in which the operator `ana` has signed in; English unless told otherwise."""
+    return lambda app, name="ana": sign_in_as(name, app, sessions, clock.at)
 
 
 class Listening:

@@ -1,0 +1,84 @@
+"""The description of the HTTP API (OpenAPI 3.1), made from the routes: what it says is what is served."""
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+
+from cloud.web.public import is_public, public
+
+PATH = "/api/openapi.json"
+VERSION = "1"
+PROBLEM_MEDIA = "application/problem+json"
+PROBLEM: dict[str, Any] = {
+    "type": "object",
+    "title": "Problem",
+    "description": "What went wrong (RFC 9457).",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string", "description": "The phrase of the HTTP status."},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "One sentence: what happened and what to do."},
+        "code": {"type": "string", "description": "Stable, for programs."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+_ANSWER = {"content": {PROBLEM_MEDIA: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+_ALWAYS = {"500": "It was our fault."}
+_WITH_BODY = {"400": "The body cannot be understood.", "413": "The body is too large."}
+_WITH_INPUT = {"422": "A value is not taken; `errors` names the fields."}
+
+
+def describe(app: FastAPI, *, who: str) -> None:
+    """Serve the description at `PATH`; `who` says in a sentence who may call what is not public."""
+    routes = APIRouter()
+
+    @routes.get(PATH, include_in_schema=False)
+    @public
+    def description() -> JSONResponse:
+        return JSONResponse(document(app, who))
+
+    app.router.routes.extend(routes.routes)
+
+
+def document(app: FastAPI, who: str) -> dict[str, Any]:
+    """The description of every route of `app` below /api."""
+    routes = [
+        route
+        for route in app.router.routes
+        if isinstance(route, APIRoute) and route.path.startswith("/api/") and route.include_in_schema
+    ]
+    made = get_openapi(title=app.title, version=VERSION, routes=routes, description=who)
+    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+    schemas["Problem"] = PROBLEM
+    public_paths = {route.path_format for route in routes if is_public(route.endpoint)}
+    for path, operations in made.get("paths", {}).items():
+        for operation in operations.values():
+            _add_problems(operation, closed=path not in public_paths)
+    return made
+
+
+def _add_problems(operation: dict[str, Any], *, closed: bool) -> None:
+    responses = operation["responses"]
+    responses.pop("422", None)
+    possible = dict(_ALWAYS)
+    if "requestBody" in operation:
+        possible |= _WITH_BODY | _WITH_INPUT
+    if "parameters" in operation:
+        possible |= _WITH_INPUT
+    if closed:
+        possible |= {"401": "Nobody is signed in.", "403": "The caller may not do this."}
+    for status, description in possible.items():
+        responses.setdefault(status, {"description": description, **_ANSWER})
