@@ -305,6 +305,8 @@ class Captioner:
             effects += self._listen(told, event.position, event.wall_ms, now) if told.state == OPEN else []
             return [*effects, Answer(self._doing(told))]
         self._put_first(sitting)
+        if state is None:
+            return [self._remember(), Answer(self._doing(told))]
         return [self._remember(), Answer("noted; the microphone belongs to another sitting")]
 
     def _listen(self, told: SetSitting, position: int, wall_ms: int, now: Instant) -> list[Effect]:

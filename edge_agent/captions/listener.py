@@ -96,6 +96,8 @@ class Listener:
 
     def _finish_stream(self) -> Iterator[Message]:
         if self._utterances.speaking:
+            rest = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+            self._recogniser.hear(np.concatenate([self._waiting, rest]))
             self._utterances.restart()
             yield self._said(self._recogniser.finish(), self._spoken)
 

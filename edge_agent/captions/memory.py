@@ -1,16 +1,12 @@
-"""What the recorder remembers about sittings, over restarts: a small file, replaced as a whole.
+"""What the recorder remembers about sittings, over restarts.
 
 Segment numbers live here: the number of a segment is written down before anything of the segment is sent, so
 that no number is used twice, whenever the power goes. A number whose segment never became final is left out.
 """
 
-import os
-from pathlib import Path
-
 import msgspec
 
-from contract.captions import SITTING, SetSitting
-from edge_agent.errors import MalformedError, UnavailableError
+from contract.captions import SetSitting
 
 SITTINGS_MAX = 16
 """Sittings that are remembered; a hall has one or two a day."""
@@ -33,55 +29,3 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
     v: int = 1
     sittings: tuple[Sitting, ...] = ()
-
-
-class SittingFile:
-    """The memory on the disk."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def load(self) -> Memory:
-        """What was saved last; an empty memory if nothing ever was.
-
-        Raises:
-            MalformedError: the file is damaged; the agent must not guess whether a sitting is open.
-        """
-        try:
-            content = self._path.read_bytes()
-        except FileNotFoundError:
-            return Memory()
-        try:
-            memory = msgspec.json.decode(content, type=Memory)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise MalformedError(f"{self._path}: {error}") from error
-        if any(sitting.told.state not in SITTING.states for sitting in memory.sittings):
-            raise MalformedError(f"{self._path}: a sitting is in a state that this agent does not know")
-        return memory
-
-    def save(self, memory: Memory) -> None:
-        """Durable when this returns; the old memory or the new one, never half of it.
-
-        Raises:
-            UnavailableError: the disk does not take it.
-        """
-        part = self._path.with_suffix(".part")
-        try:
-            with part.open("wb") as file:
-                file.write(msgspec.json.encode(memory))
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except OSError as error:
-            raise UnavailableError(f"{self._path} cannot be written: {error.strerror}") from error
-
-    def set_aside(self) -> Path:
-        """Keep a damaged file for a person to look at, out of the way."""
-        aside = self._path.with_suffix(".damaged")
-        self._path.replace(aside)
-        return aside

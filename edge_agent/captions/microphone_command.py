@@ -3,17 +3,15 @@
 import asyncio
 from collections.abc import Sequence
 
+from edge_agent.captions.program import Program
 from edge_agent.errors import UnavailableError
-
-STOP_S = 2.0
-"""A command that does not end in this time after it was asked to is killed."""
 
 
 class MicrophoneCommand:
     """One run of the command. `read` gives blocks of `block_bytes`, the last one possibly shorter."""
 
-    def __init__(self, process: asyncio.subprocess.Process, block_bytes: int, silent_s: float) -> None:
-        self._process = process
+    def __init__(self, program: Program, block_bytes: int, silent_s: float) -> None:
+        self._program = program
         self._block_bytes = block_bytes
         self._silent_s = silent_s
 
@@ -25,17 +23,17 @@ class MicrophoneCommand:
             UnavailableError: the command cannot be run.
         """
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                limit=block_bytes * 4,
-            )
+            program = await Program.start(command, stdin=False, limit=block_bytes * 4)
         except OSError as error:
             raise UnavailableError(
                 f"microphone command {command[0]!r} cannot be run: {error.strerror}; check microphone_command"
             ) from error
-        return cls(process, block_bytes, silent_s)
+        return cls(program, block_bytes, silent_s)
+
+    @property
+    def returncode(self) -> int | None:
+        """How the command ended; None while it runs."""
+        return self._program.returncode
 
     async def read(self) -> bytes:
         """The next block of whole samples.
@@ -43,29 +41,18 @@ class MicrophoneCommand:
         Raises:
             UnavailableError: the command has ended, or gives nothing any more.
         """
-        assert self._process.stdout is not None
         try:
             async with asyncio.timeout(self._silent_s):
-                return await self._process.stdout.readexactly(self._block_bytes)
+                return await self._program.stdout.readexactly(self._block_bytes)
         except TimeoutError:
             raise UnavailableError(f"the microphone gave nothing for {self._silent_s:g} s") from None
         except asyncio.IncompleteReadError as error:
             whole = error.partial[: len(error.partial) // 2 * 2]
             if whole:
                 return whole
-            code = await self._process.wait()
+            code = await self._program.wait()
             raise UnavailableError(f"the microphone command ended with code {code}") from None
 
     async def close(self) -> None:
-        """Stop the command; it is gone when this returns, also when this is cancelled."""
-        if self._process.returncode is None:
-            self._process.terminate()
-            try:
-                async with asyncio.timeout(STOP_S):
-                    await self._process.wait()
-            except TimeoutError:
-                pass  # it is killed below
-            finally:
-                if self._process.returncode is None:
-                    self._process.kill()
-        await self._process.wait()
+        """Stop the command; it is gone when this returns."""
+        await self._program.end()

@@ -12,6 +12,7 @@ from edge_agent.captions.child_protocol import (
     decode_message,
     encode_frame,
 )
+from edge_agent.captions.program import Program
 from edge_agent.errors import MalformedError, UnavailableError
 from edge_agent.settings import Recorder
 
@@ -33,8 +34,8 @@ def command(settings: Recorder, language: str) -> list[str]:
 class RecogniserProcess:
     """One child. Feeding waits while the child has enough to do; the sound waits in the agent's ring."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    def __init__(self, program: Program) -> None:
+        self._program = program
 
     @classmethod
     async def start(cls, words: Sequence[str]) -> "RecogniserProcess":
@@ -43,22 +44,16 @@ class RecogniserProcess:
         Raises:
             UnavailableError: it cannot be run.
         """
+        environ = {**os.environ, "OMP_NUM_THREADS": "1"}
         try:
-            process = await asyncio.create_subprocess_exec(
-                *words,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                limit=LINE_BYTES_MAX,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )
+            return cls(await Program.start(words, stdin=True, limit=LINE_BYTES_MAX, environ=environ))
         except OSError as error:
             raise UnavailableError(f"recogniser {words[0]!r} cannot be run: {error.strerror}") from error
-        return cls(process)
 
     @property
     def pid(self) -> int:
         """The child's process id."""
-        return self._process.pid
+        return self._program.pid
 
     async def feed(self, frame: Frame) -> None:
         """Give it one more frame.
@@ -66,10 +61,9 @@ class RecogniserProcess:
         Raises:
             UnavailableError: the child is gone.
         """
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.write(encode_frame(frame))
-            await self._process.stdin.drain()
+            self._program.stdin.write(encode_frame(frame))
+            await self._program.stdin.drain()
         except (BrokenPipeError, ConnectionResetError):
             raise UnavailableError("the recogniser does not listen any more") from None
 
@@ -80,18 +74,15 @@ class RecogniserProcess:
             UnavailableError: the child has ended.
             MalformedError: it says what no recogniser says; it cannot be trusted any more.
         """
-        assert self._process.stdout is not None
         try:
-            line = await self._process.stdout.readuntil(b"\n")
+            line = await self._program.stdout.readuntil(b"\n")
         except asyncio.IncompleteReadError:
-            code = await self._process.wait()
+            code = await self._program.wait()
             raise UnavailableError(f"the recogniser ended with code {code}") from None
         except asyncio.LimitOverrunError:
             raise MalformedError(f"the recogniser wrote a line of more than {LINE_BYTES_MAX} bytes") from None
         return decode_message(line)
 
     async def kill(self) -> None:
-        """End it at once; it is gone when this returns, also when this is cancelled."""
-        if self._process.returncode is None:
-            self._process.kill()
-        await self._process.wait()
+        """End it at once; it is gone when this returns."""
+        await self._program.end()

@@ -16,10 +16,11 @@ from contract.messages import Lane
 from edge_agent.captions import core
 from edge_agent.captions.child_protocol import Audio, Frame, Gap, Message
 from edge_agent.captions.loudness import Loudness
-from edge_agent.captions.memory import Memory, SittingFile
+from edge_agent.captions.memory import Memory
 from edge_agent.captions.microphone_command import MicrophoneCommand
 from edge_agent.captions.recogniser_process import RecogniserProcess, command
 from edge_agent.captions.ring import SAMPLE_BYTES, Ring
+from edge_agent.captions.sitting_file import SittingFile
 from edge_agent.errors import MalformedError, RefusedError, UnavailableError
 from edge_agent.ports import Link
 from edge_agent.settings import Recorder
@@ -123,6 +124,7 @@ class Captions:
         self._inbox: asyncio.Queue[tuple[core.Event, asyncio.Future[str] | None]] = asyncio.Queue()
         self._tasks: asyncio.TaskGroup | None = None
         self._recognition: asyncio.Task[None] | None = None
+        self._tell(core.Started(_wall_ms()))
 
     @property
     def microphone_level_dbfs(self) -> float | None:
@@ -150,7 +152,6 @@ class Captions:
     async def run(self) -> None:
         """Listen until cancelled; every process that was started is gone when this returns."""
         captioner = core.Captioner(self._load(), self._settings.model_languages, self._rate)
-        self._tell(core.Started(_wall_ms()))
         async with asyncio.TaskGroup() as self._tasks:
             while True:
                 event, asked = await self._next_event(captioner.deadline())

@@ -19,10 +19,12 @@ from simulators.debate.script import LINES, VOICES, Voice
 RATE_HZ = 48_000
 """What a conference microphone delivers."""
 SEED_DEFAULT = 7
-RECIPE = 1
+RECIPE = 2
 """Grows with each change of this file that changes the sound."""
 LEVEL_PEAK = 0.5
 """Peak of each line, of full scale."""
+EDGE = 0.01
+"""A line begins and ends where it is louder than this share of its peak."""
 ROOM_LEVEL = 10 ** (-62 / 20)
 """RMS of the room's noise, of full scale; a hall is never digitally silent."""
 LEAD_MS = 500
@@ -107,7 +109,9 @@ def _speak(engine: hibari.Hibari, voice: Voice, text: str, rng: np.random.Genera
         sentences.append(dsp.synth(*spectrum, f0 * np.float32(voice.pitch), rng))
     spoken = np.concatenate(sentences)
     spoken = soxr.resample(spoken, engine.sample_rate, RATE_HZ * voice.tract, quality="VHQ")
-    return np.asarray(spoken * (LEVEL_PEAK / np.abs(spoken).max()), np.float32)
+    spoken = spoken * (LEVEL_PEAK / np.abs(spoken).max())
+    loud = np.flatnonzero(np.abs(spoken) > LEVEL_PEAK * EDGE)
+    return np.asarray(spoken[loud[0] : loud[-1] + 1], np.float32)
 
 
 def _silence(length_ms: int) -> Samples:

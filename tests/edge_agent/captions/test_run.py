@@ -1,0 +1,284 @@
+"""The runner between a fake link, a fake microphone and a fake child."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from contract.captions import CaptionState, SetSitting
+from edge_agent.captions.child_protocol import Audio, Gap, Guess, Ready, Said
+from edge_agent.captions.run import Captions
+from edge_agent.captions.sitting_file import SittingFile
+from edge_agent.errors import MalformedError, RefusedError, UnavailableError
+from edge_agent.settings import Recorder
+from tests.edge_agent.captions.fakes import WAIT_S, FakeChild, FakeLink, FakeMicrophone, tone
+
+RATE = 48_000
+BLOCK = tone(0.1, RATE)
+SAMPLES = RATE // 10
+
+
+def told(state: str = "open", version: int = 1, lang: str = "en", session: str = "s1") -> SetSitting:
+    return SetSitting(
+        session=session, channel="floor", state=state, version=version, lang=lang, opened_at=1_790_000_000_000
+    )
+
+
+class Hall:
+    """A recorder whose microphones and children are in the test's hands."""
+
+    def __init__(self, folder: Path) -> None:
+        self.link = FakeLink()
+        self.microphones: asyncio.Queue[FakeMicrophone] = asyncio.Queue()
+        self.children: asyncio.Queue[FakeChild] = asyncio.Queue()
+        settings = Recorder(
+            microphone_command=["none"], microphone_rate_hz=RATE, model_dir=folder, vad_model=folder
+        )
+        self.file = SittingFile(folder / "sittings.json")
+        self.captions = Captions(
+            self.link,
+            settings,
+            self.file,
+            open_microphone=self._open_microphone,
+            start_recogniser=self._start_recogniser,
+        )
+
+    async def microphone(self) -> FakeMicrophone:
+        return await asyncio.wait_for(self.microphones.get(), WAIT_S)
+
+    async def child(self) -> FakeChild:
+        return await asyncio.wait_for(self.children.get(), WAIT_S)
+
+    async def _open_microphone(self, settings: Recorder) -> FakeMicrophone:
+        microphone = FakeMicrophone()
+        self.microphones.put_nowait(microphone)
+        return microphone
+
+    async def _start_recogniser(self, settings: Recorder, language: str) -> FakeChild:
+        child = FakeChild(language)
+        self.children.put_nowait(child)
+        return child
+
+
+@asynccontextmanager
+async def running(hall: Hall) -> AsyncIterator[Hall]:
+    task = asyncio.create_task(hall.captions.run())
+    try:
+        yield hall
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+
+async def test_sound_goes_to_the_child_and_lines_go_out(tmp_path):
+    async with running(Hall(tmp_path)) as hall:
+        microphone = await hall.microphone()
+        assert await hall.captions.set_sitting(told()) == "recognising en"
+        child = await hall.child()
+        microphone.blocks.put_nowait(BLOCK)
+        frame = await child.frame()
+        assert isinstance(frame, Audio)
+        assert frame.pcm == BLOCK
+        child.messages.put_nowait(Ready(engine="fake"))
+        start = frame.position
+        child.messages.put_nowait(Guess(start=start, end=start + 1, text="Good", stable=0))
+        child.messages.put_nowait(Said(start=start, end=start + 2, text="Good day.", confidence=0.9))
+        partial, final = await hall.link.partial(), await hall.link.final()
+        assert (partial.text, partial.state) == ("Good", CaptionState.PARTIAL)
+        assert (final.segment, final.revision, final.text) == (1, 2, "Good day.")
+
+
+async def test_a_number_is_on_the_disk_before_it_is_sent(tmp_path):
+    async with running(Hall(tmp_path)) as hall:
+        await hall.captions.set_sitting(told())
+        child = await hall.child()
+        child.messages.put_nowait(Guess(start=0, end=1, text="Good", stable=0))
+        await hall.link.partial()
+        assert SittingFile(tmp_path / "sittings.json").load().sittings[-1].last_segment == 1
+
+
+async def test_nothing_is_kept_before_a_sitting_is_open(tmp_path):
+    async with running(Hall(tmp_path)) as hall:
+        microphone = await hall.microphone()
+        microphone.blocks.put_nowait(tone(1.0, RATE))
+        microphone.blocks.put_nowait(BLOCK)
+        await hall.captions.set_sitting(told("paused"))
+        await hall.captions.set_sitting(told("open", version=2))
+        child = await hall.child()
+        microphone.blocks.put_nowait(BLOCK)
+        frame = await child.frame()
+        assert isinstance(frame, Audio)
+        assert frame.position >= RATE + SAMPLES
+        assert child.frames.empty()
+
+
+async def test_a_hot_microphone_says_nothing_after_closing(tmp_path):
+    async with running(Hall(tmp_path)) as hall:
+        microphone = await hall.microphone()
+        await hall.captions.set_sitting(told())
+        child = await hall.child()
+        microphone.blocks.put_nowait(BLOCK)
+        await child.frame()
+        child.messages.put_nowait(Said(start=0, end=1, text="In public."))
+        await hall.link.final()
+        closing = asyncio.create_task(hall.captions.set_sitting(told("closed_to_public", version=2)))
+        await asyncio.wait_for(child.killed.wait(), WAIT_S)
+        child.messages.put_nowait(Said(start=1, end=2, text="In secret."))
+        microphone.blocks.put_nowait(BLOCK)
+        assert await closing == "nothing is recognised while the sitting is closed_to_public"
+        # What was said in secret is not heard by the next child either.
+        await hall.captions.set_sitting(told("open", version=3))
+        again = await hall.child()
+        assert again.frames.empty()
+        again.messages.put_nowait(Said(start=9_999_999, end=9_999_999, text="In public again."))
+        assert (await hall.link.final()).text == "In public again."
+        assert hall.link.partials.empty()
+
+
+async def test_a_child_that_dies_hears_what_was_not_settled_again(tmp_path):
+    async with running(Hall(tmp_path)) as hall:
+        microphone = await hall.microphone()
+        await hall.captions.set_sitting(told())
+        child = await hall.child()
+        child.messages.put_nowait(Ready(engine="fake"))
+        for _ in range(10):
+            microphone.blocks.put_nowait(BLOCK)
+        heard = [await child.frame() for _ in range(10)]
+        assert isinstance(heard[3], Audio)
+        settled = heard[3].position + 100
+        child.messages.put_nowait(Said(start=heard[0].position, end=settled, text="One."))
+        await hall.link.final()
+        child.messages.put_nowait(UnavailableError("killed"))
+        again = await hall.child()
+        assert child.killed.is_set()
+        replayed = [await again.frame() for _ in range(7)]
+        assert replayed[0] == Audio(settled, BLOCK[200:])
+        assert replayed[1:] == heard[4:]
+        again.messages.put_nowait(Said(start=settled, end=settled + RATE, text="Two."))
+        assert (await hall.link.final()).segment == 2
+
+
+async def test_a_child_that_talks_nonsense_is_replaced(tmp_path):
+    async with running(Hall(tmp_path)) as hall:
+        await hall.captions.set_sitting(told())
+        child = await hall.child()
+        child.messages.put_nowait(MalformedError("nonsense"))
+        await hall.child()
+        assert child.killed.is_set()
+
+
+async def test_a_microphone_that_is_plugged_in_again_goes_on_after_a_gap(tmp_path):
+    async with running(Hall(tmp_path)) as hall:
+        microphone = await hall.microphone()
+        await hall.captions.set_sitting(told())
+        child = await hall.child()
+        microphone.blocks.put_nowait(BLOCK)
+        first = await child.frame()
+        microphone.blocks.put_nowait(None)
+        assert await child.frame() == Gap()
+        assert microphone.closed.is_set()
+        again = await hall.microphone()
+        again.blocks.put_nowait(BLOCK)
+        second = await child.frame()
+        assert isinstance(first, Audio)
+        assert isinstance(second, Audio)
+        # The backoff was half a second, and the position tells so.
+        assert second.position - first.position > SAMPLES * 2
+
+
+async def test_the_microphones_level_is_told_while_there_is_one(tmp_path):
+    async with running(Hall(tmp_path)) as hall:
+        microphone = await hall.microphone()
+        assert hall.captions.microphone_level_dbfs is None
+        await hall.captions.set_sitting(told())
+        child = await hall.child()
+        for _ in range(10):
+            microphone.blocks.put_nowait(BLOCK)
+        for _ in range(10):
+            await child.frame()
+        # A sine with an amplitude of 8000 of 32768.
+        assert hall.captions.microphone_level_dbfs == pytest.approx(-15.3, abs=0.1)
+        microphone.blocks.put_nowait(None)
+        assert await child.frame() == Gap()
+        assert hall.captions.microphone_level_dbfs is None
+
+
+async def test_a_full_outbox_delays_a_final(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge_agent.captions.core.RESEND_S", 0.05)
+    async with running(Hall(tmp_path)) as hall:
+        hall.link.full = True
+        await hall.captions.set_sitting(told())
+        child = await hall.child()
+        child.messages.put_nowait(Said(start=0, end=1, text="One."))
+        child.messages.put_nowait(Guess(start=1, end=2, text="Two", stable=0))
+        await hall.link.partial()
+        hall.link.full = False
+        assert (await hall.link.final()).text == "One."
+
+
+async def test_after_a_restart_an_open_sitting_goes_on(tmp_path):
+    async with running(Hall(tmp_path)) as hall:
+        await hall.captions.set_sitting(told())
+        child = await hall.child()
+        child.messages.put_nowait(Said(start=0, end=1, text="One."))
+        await hall.link.final()
+    async with running(Hall(tmp_path)) as hall:
+        child = await hall.child()
+        child.messages.put_nowait(Said(start=0, end=1, text="Two."))
+        assert (await hall.link.final()).segment == 2
+
+
+async def test_a_damaged_memory_opens_no_microphone(tmp_path, caplog):
+    (tmp_path / "sittings.json").write_text('{"sittings": [')
+    async with running(Hall(tmp_path)) as hall:
+        assert await hall.captions.set_sitting(told("paused")) == (
+            "nothing is recognised while the sitting is paused"
+        )
+        assert hall.children.empty()
+    assert (tmp_path / "sittings.damaged").exists()
+    assert "sittings_damaged" in [record.message for record in caplog.records]
+
+
+async def test_a_disk_that_refuses_is_told_and_the_sitting_is_closed_anyway(tmp_path, monkeypatch):
+    async with running(Hall(tmp_path)) as hall:
+        await hall.captions.set_sitting(told())
+        child = await hall.child()
+
+        def refuse(memory: object) -> None:
+            raise UnavailableError("no space left")
+
+        monkeypatch.setattr(hall.file, "save", refuse)
+        with pytest.raises(UnavailableError, match="no space left"):
+            await hall.captions.set_sitting(told("paused", version=2))
+        assert child.killed.is_set()
+
+
+@pytest.mark.parametrize("session", ["a/b", "#", ""])
+async def test_a_sitting_whose_name_fits_no_topic_is_refused(tmp_path, session):
+    async with running(Hall(tmp_path)) as hall:
+        with pytest.raises(RefusedError, match="cannot stand in a topic"):
+            await hall.captions.set_sitting(told(session=session))
+
+
+async def test_a_sitting_that_ended_is_not_opened_again(tmp_path):
+    async with running(Hall(tmp_path)) as hall:
+        await hall.captions.set_sitting(told("ended"))
+        with pytest.raises(RefusedError, match="cannot become open"):
+            await hall.captions.set_sitting(told("open", version=2))
+
+
+async def test_words_never_reach_the_log(tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    async with running(Hall(tmp_path)) as hall:
+        await hall.captions.set_sitting(told())
+        child = await hall.child()
+        child.messages.put_nowait(Said(start=0, end=1, text="Zebra."))
+        await hall.link.final()
+        child.messages.put_nowait(UnavailableError("killed"))
+        await hall.child()
+    assert "Zebra" not in "".join(str(vars(record)) for record in caplog.records)
