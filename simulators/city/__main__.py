@@ -126,7 +126,10 @@ async def _stay(city: City) -> None:
     tell(f"  Broker:            {city.broker_name}{', mutual TLS' if city.tls else ', WITHOUT certificates'}")
     tell("  Ctrl-C stops everything.")
     tell("")
-    await asyncio.Event().wait()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await served.stop()
 
 
 if __name__ == "__main__":

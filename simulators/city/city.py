@@ -5,8 +5,10 @@ import csv
 import io
 import json
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -351,6 +353,16 @@ class City:
             self.password = Password(**json.loads(self._password_file.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             self.password = None
+        if self.password is not None and self.password.one_time and not self._must_change():
+            self.password = None  # a person has chosen another since
+
+    def _must_change(self) -> bool:
+        """Whether the administrator has still to choose a password."""
+        with closing(sqlite3.connect(self.folder.cloud / "fleet.db")) as database:
+            row = database.execute(
+                "SELECT must_change_password FROM operators WHERE name = ?", (ADMIN,)
+            ).fetchone()
+        return row is not None and bool(row[0])
 
     def set_password(self, password: Password) -> None:
         """Remember what the story chose, for the next run in this folder."""
