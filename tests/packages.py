@@ -37,6 +37,15 @@ PACKAGES: tuple[Package, ...] = (
     Package("qpdf", "qpdf", "the structure of sealed papers"),
     Package("openssl", "openssl", "enrolment with openssl"),
     Package("curl", "curl", "enrolment with curl"),
+    Package("strongswan-pki", "pki", "enrolment with a client that nobody here wrote"),
+    Package(
+        "libstrongswan-standard-plugins",
+        "/usr/lib/ipsec/plugins/libstrongswan-openssl.so",
+        "strongSwan's elliptic curves",
+    ),
+    Package(
+        "libstrongswan-extra-plugins", "/usr/lib/ipsec/plugins/libstrongswan-curl.so", "strongSwan's HTTPS"
+    ),
     Package(
         "victoria-metrics", "victoria-metrics", "the time series on VictoriaMetrics, the ingest benchmark"
     ),
