@@ -596,6 +596,12 @@ class Request:
         return [persist, *self.pending()]
 
 
+def has_work(effects: Sequence[Effect]) -> bool:
+    """Whether something is to be done now; waiting is nothing to do."""
+    idle = (Persist, AwaitEvidence, ReleaseSurplus, Refuse, Ignored)
+    return any(not isinstance(effect, idle) for effect in effects)
+
+
 def _is_owed(facts: Facts) -> bool:
     """Whether money is held that must be captured or released."""
     return facts.payment is Hold.HELD

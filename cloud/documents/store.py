@@ -96,9 +96,10 @@ def due(session: Session, before: datetime, limit: int) -> list[str]:
     return list(session.scalars(rows.order_by(Document.deadline).limit(limit)))
 
 
-def in_states(session: Session, states: Sequence[str]) -> list[str]:
-    """Every request in one of `states`."""
-    return list(session.scalars(sa.select(Document.document).where(Document.state.in_(states))))
+def in_states(session: Session, states: Sequence[str]) -> list[tuple[str, int]]:
+    """Every request in one of `states`, with its version."""
+    rows = sa.select(Document.document, Document.version).where(Document.state.in_(states))
+    return [(row.document, row.version) for row in session.execute(rows)]
 
 
 def next_serial(session: Session, prefix: str, year: int) -> str:

@@ -11,11 +11,12 @@ from simulators.services.cadastre import sheet_of
 
 
 class FakeRegistry:
-    """The port `Registry` over generated people; `down` makes everything unavailable."""
+    """The port `Registry` over generated people; `down` and `forbids` are its faults."""
 
     def __init__(self, people: City) -> None:
         self.people = people
         self.down = False
+        self.forbids = False
         self.asked: list[str] = []
         self.audits: list[str] = []
 
@@ -39,7 +40,7 @@ class FakeRegistry:
 
     def may_request(self, requester: str, subject: str, kind: str) -> Permission:
         self._answer("may_request")
-        if subject not in self.people.lists:
+        if self.forbids or subject not in self.people.lists:
             return Permission(False, "unknown-subject")
         reason = self._holds(requester, subject)
         return Permission(bool(reason), reason or "not-related")
