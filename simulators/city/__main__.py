@@ -119,6 +119,7 @@ async def _stay(city: City) -> None:
     await city.start()
     served = await serve(start_page_app(CityDesk(city)))
     city.keep_speaking()
+    city.write_addresses(served.url)
     tell("")
     tell(f"  The city is open:  {served.url}/")
     if city.password is not None and city.password.one_time:

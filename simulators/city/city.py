@@ -339,6 +339,22 @@ class City:
     def _note_processes(self) -> None:
         self.folder.note_processes([child.pid for child in self.children.values()])
 
+    def write_addresses(self, start_page: str) -> None:
+        """Tell other programs where everything is: `addresses.json` in the data folder."""
+        ports = self.ports
+        addresses = {
+            "start_page": start_page,
+            "pages": ports.pages_url,
+            "bootstrap": f"https://localhost:{ports.bootstrap}",
+            "device": f"https://localhost:{ports.device}",
+            "broker": ports.broker,
+            "mutual_tls": self.tls,
+            "registry": self.registry_url,
+            "payments": self.payments_url,
+            "kiosks": {device: f"http://{LOOPBACK}:{port}" for device, port in ports.kiosks.items()},
+        }
+        (self.folder.path / "addresses.json").write_text(json.dumps(addresses, indent=1), encoding="utf-8")
+
     # --- the administrator ---
 
     @property

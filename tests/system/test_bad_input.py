@@ -1,0 +1,222 @@
+"""What strangers and broken devices send is refused, counted, and harms nobody else."""
+
+import base64
+import datetime
+import sqlite3
+import ssl
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from contract import topics
+from contract.enrolment import EST_PREFIX
+from contract.messages import MESSAGE_BYTES_MAX, Lane, seal
+from tests.system.conftest import Town, wait_until
+
+PROBE = "probe-01"
+NOW_MS = 1_795_000_000_000
+BOOT = "01939f2e-0000-7000-8000-000000000000"
+
+
+@dataclass(frozen=True)
+class Papers:
+    """A certificate and its key, as files."""
+
+    certificate: Path
+    key: Path
+
+
+def _new_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    key = ec.generate_private_key(ec.SECP256R1())
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    path.chmod(0o600)
+    return key
+
+
+def _forged(folder: Path, name: str) -> Papers:
+    """A certificate that names a device of the fleet and was signed by nobody."""
+    key = _new_key(folder / "forged.key")
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    day = datetime.timedelta(days=1)
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - day)
+        .not_valid_after(now + day)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "forged.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    return Papers(folder / "forged.pem", folder / "forged.key")
+
+
+def _request(folder: Path, name: str) -> bytes:
+    """A certificate request in base64, as EST wants it; the key stays in `folder`."""
+    key = _new_key(folder / "probe.key")
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    return base64.b64encode(request.public_bytes(serialization.Encoding.DER))
+
+
+def _trust(town: Town, papers: Papers | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(town.folder / "cloud" / "pki" / "ca.pem"))
+    if papers is not None:
+        context.load_cert_chain(papers.certificate, papers.key)
+    return context
+
+
+def _enrol(town: Town, body: bytes, token: str) -> httpx.Response:
+    with httpx.Client(verify=_trust(town)) as client:
+        return client.post(
+            f"{town.addresses['bootstrap']}{EST_PREFIX}/simpleenroll",
+            content=body,
+            auth=(PROBE, token),
+            headers={"Content-Type": "application/pkcs10"},
+        )
+
+
+@pytest.fixture(scope="module")
+def probe(town: Town, tmp_path_factory: pytest.TempPathFactory) -> Papers:
+    """A device without an agent, enrolled by hand; wrong and used tokens are refused on the way."""
+    folder = tmp_path_factory.mktemp("probe")
+    told = town.cloud("enrol-token", "--device", PROBE, "--kind", "kiosk", "--site", "bench")
+    body = _request(folder, PROBE)
+    for wrong in ("", "0" * 32, told["token"][:-1]):
+        refused = _enrol(town, body, wrong)
+        assert refused.status_code in (401, 403)
+        assert "ask for a new one with enrol-token" in refused.json()["detail"]
+    taken = _enrol(town, body, told["token"])
+    assert taken.status_code == 200, taken.text
+    used = _enrol(town, body, told["token"])
+    assert used.status_code == 403
+    (folder / "probe.p7b").write_text(f"-----BEGIN PKCS7-----\n{taken.text.strip()}\n-----END PKCS7-----\n")
+    pem = subprocess.run(
+        ["openssl", "pkcs7", "-in", str(folder / "probe.p7b"), "-print_certs"],
+        capture_output=True,
+        check=True,
+        timeout=20,
+    ).stdout
+    (folder / "probe.pem").write_bytes(pem)
+    return Papers(folder / "probe.pem", folder / "probe.key")
+
+
+def _publish(
+    town: Town, papers: Papers, topic: str, payload: bytes, version: str = "mqttv5"
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [
+            *("mosquitto_pub", "-h", "localhost", "-p", str(town.addresses["broker"]), "-V", version),
+            *("--cafile", str(town.folder / "cloud" / "pki" / "ca.pem")),
+            *("--cert", str(papers.certificate), "--key", str(papers.key)),
+            *("-q", "1", "-t", topic, "-s"),
+        ],
+        input=payload,
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+
+
+def _refusals(town: Town, device: str) -> dict[str, int]:
+    """What was counted of a device, in both databases."""
+    counts: dict[str, int] = {}
+    for name in ("fleet.db", "telemetry.db"):
+        with closing(sqlite3.connect(town.folder / "cloud" / name, timeout=10)) as database:
+            for reason, count in database.execute(
+                "SELECT reason, count FROM link_refusals WHERE device = ?", (device,)
+            ):
+                counts[reason] = counts.get(reason, 0) + count
+    return counts
+
+
+def test_a_forged_certificate_is_refused_by_the_broker(town: Town, tmp_path: Path) -> None:
+    refused = _publish(
+        town, _forged(tmp_path, "kiosk-01"), topics.build("telemetry", device="kiosk-01"), b"{}"
+    )
+    assert refused.returncode != 0
+    assert town.count("kiosk-01", "link_connected") == 1, "the real device did not notice"
+
+
+def test_a_forged_certificate_is_refused_by_the_device_listener(town: Town, tmp_path: Path) -> None:
+    papers = _forged(tmp_path, "kiosk-01")
+    with (
+        httpx.Client(verify=_trust(town, papers)) as client,
+        pytest.raises(httpx.TransportError),
+    ):
+        client.get(f"{town.addresses['device']}/api/v1/documents/x")
+
+
+def test_a_device_speaks_only_for_itself(town: Town, probe: Papers) -> None:
+    own = _publish(town, probe, topics.build("presence", device=PROBE), b"no presence")
+    assert own.returncode == 0, own.stderr
+    foreign = _publish(town, probe, topics.build("presence", device="kiosk-01"), b"no presence")
+    assert b"Not authorized" in foreign.stderr
+    answers = _publish(town, probe, topics.build("ack", device=PROBE), b"{}")
+    assert b"Not authorized" in answers.stderr
+    wait_until(lambda: _refusals(town, PROBE).get("malformed"), 20, "the probe's bad presence is counted")
+    assert _refusals(town, "kiosk-01") == {}
+
+
+def test_garbage_is_counted_and_stops_nobody(town: Town, probe: Papers) -> None:
+    before = _refusals(town, PROBE)
+    telemetry = topics.build("telemetry", device=PROBE)
+    body = b'{"samples": [{"at": %d, "values": {"cpu_pct": 900.0}}]}' % NOW_MS
+    sealed = seal(body, boot=BOOT, lane=Lane.TELEMETRY, seq=1, at=NOW_MS, sent=NOW_MS, historical=False)
+    for payload in (b"\x00\xff", b"{}", b"x" * (MESSAGE_BYTES_MAX + 1), sealed):
+        assert _publish(town, probe, telemetry, payload).returncode == 0
+    final = topics.build("caption-final", device=PROBE, session="s", channel="floor")
+    assert _publish(town, probe, final, sealed).returncode == 0
+    wait_until(
+        lambda: sum(_refusals(town, PROBE).values()) >= sum(before.values()) + 5, 20, "all five are counted"
+    )
+    points = town.count("kiosk-01", "link_lost")
+    assert points == 0
+    assert httpx.get(f"{town.addresses['pages']}/healthz").status_code == 200
+
+
+def test_a_message_beyond_the_brokers_limit_ends_only_its_sender(town: Town, probe: Papers) -> None:
+    def told() -> int:
+        return (town.folder / "logs" / "broker.log").read_text().count("oversize")
+
+    before = told()
+    payload = b"x" * 300_000
+    # A client of MQTT 3.1.1 is not told the limit at its connection, and runs into it.
+    _publish(town, probe, topics.build("telemetry", device=PROBE), payload, version="mqttv311")
+    wait_until(lambda: told() > before, 20, "the broker refuses the message")
+    assert town.count("kiosk-01", "link_lost") == 0
+
+
+def test_a_broken_setting_is_named(town: Town, tmp_path: Path) -> None:
+    text = (town.folder / "devices" / "kiosk-01" / "agent.toml").read_text()
+    for old, new, named in (
+        ("device =", "devise =", "devise"),
+        ("period_s = 10.0", 'period_s = "often"', "period_s"),
+        ("[broker]", "[broker", "TOML"),
+    ):
+        assert old in text
+        (tmp_path / "agent.toml").write_text(text.replace(old, new))
+        done = subprocess.run(
+            [sys.executable, "-m", "edge_agent", "--settings", str(tmp_path / "agent.toml")],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 78
+        assert named in done.stderr
