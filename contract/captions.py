@@ -46,6 +46,14 @@ SITTING = Machine(
 """Only while a sitting is `open` is anything recognised or sent."""
 
 
+class Recognition(StrEnum):
+    """What a recorder does with a sitting; the detail `recogniser` of a `set-sitting` job that succeeded."""
+
+    RUNNING = "running"
+    NO_MODEL = "no-model"
+    SILENT = "silent"
+
+
 class SetSitting(msgspec.Struct, frozen=True, kw_only=True):
     """The job document that tells a recorder in which state the sitting of its hall is.
 

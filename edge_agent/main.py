@@ -217,7 +217,7 @@ def _parts(settings: Settings, link: Link) -> Parts:
         captions = Captions(link, settings.recorder, SittingFile(settings.data_dir / "sittings.json"))
         return Parts(
             tasks={"captions": captions.run},
-            operations={"set-sitting": SetSittingOperation(captions)},
+            operations={"set-sitting": SetSittingOperation(captions, settings.recorder.model_languages)},
             readings=[lambda: {"microphone_level_dbfs": captions.microphone_level_dbfs}],
         )
     log.warning("hardware_not_configured", extra={"device": settings.device, "kind": settings.kind})

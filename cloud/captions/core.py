@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from cloud.errors import RefusedError
-from contract.captions import SITTING
+from contract.captions import SITTING, Recognition
 from contract.errors import IllegalTransitionError
 
 LEGAL_REASONS = ("public-order", "sensitive-information", "court-proceedings")
@@ -19,8 +19,6 @@ OCCUPYING = frozenset({"open", "paused", "closed_to_public"})
 CLOSED = "closed_to_public"
 OPEN = "open"
 ENDED = "ended"
-NO_MODEL = "no-model"
-"""What a recorder answers when it has no model for the sitting's language."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +96,6 @@ def silence(state: str, *, recogniser: str | None, online: bool, spoken: bool) -
         return decided
     if not online:
         return Silence.AWAY
-    if recogniser == NO_MODEL:
+    if recogniser == Recognition.NO_MODEL:
         return Silence.NO_RECOGNISER
     return None if spoken else Silence.WAITING

@@ -2,7 +2,7 @@
 
 from cloud.captions.core import Silence
 from cloud.web.languages import N_
-from contract.captions import SITTING
+from contract.captions import SITTING, Recognition
 
 STATES = {
     "planned": N_("Not begun"),
@@ -43,9 +43,9 @@ RESUME = N_("Resume")
 """What `open` is called once a sitting has begun."""
 RECOGNISER = {
     None: N_("has not answered yet"),
-    "running": N_("writes along"),
-    "no-model": N_("has no model for this language"),
-    "silent": N_("is silent"),
+    Recognition.RUNNING: N_("writes along"),
+    Recognition.NO_MODEL: N_("has no model for this language"),
+    Recognition.SILENT: N_("is silent"),
 }
 
 assert set(STATES) == set(SITTING.states)

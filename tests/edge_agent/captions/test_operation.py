@@ -48,18 +48,27 @@ def job(document: dict[str, Any] | None) -> Execution:
 
 async def test_it_does_what_the_document_says_and_tells_what_the_recorder_does_now():
     sittings = Sittings()
-    operation = SetSittingOperation(sittings)
+    operation = SetSittingOperation(sittings, ["en"])
     for do in (operation.perform, operation.resume):
         outcome = await do(job(DOCUMENT))
-        assert (outcome.status, outcome.details) == (Status.SUCCEEDED, {"captions": "recognising en"})
+        assert outcome.status is Status.SUCCEEDED
+        assert outcome.details == {"captions": "recognising en", "recogniser": "running"}
     assert sittings.told[0].version == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "recogniser"), [({"lang": "sq"}, "no-model"), ({"state": "paused"}, "silent")]
+)
+async def test_programs_read_what_the_recorder_does(change: dict[str, Any], recogniser: str):
+    outcome = await SetSittingOperation(Sittings(), ["en"]).perform(job(DOCUMENT | change))
+    assert outcome.details["recogniser"] == recogniser
 
 
 @pytest.mark.parametrize(
     "document", [None, {}, {**DOCUMENT, "version": "x"}, {**DOCUMENT, "operation": "restart-agent"}]
 )
 async def test_a_document_that_is_no_sitting_is_rejected(document):
-    outcome = await SetSittingOperation(Sittings()).perform(job(document))
+    outcome = await SetSittingOperation(Sittings(), ["en"]).perform(job(document))
     assert outcome.status is Status.REJECTED
     assert outcome.details["reason"].startswith("not a sitting: ")
 
@@ -69,5 +78,5 @@ async def test_a_document_that_is_no_sitting_is_rejected(document):
     [(RefusedError("no"), Status.REJECTED), (UnavailableError("no"), Status.FAILED)],
 )
 async def test_what_goes_wrong_is_told(error, status):
-    outcome = await SetSittingOperation(Sittings(error)).perform(job(DOCUMENT))
+    outcome = await SetSittingOperation(Sittings(error), ["en"]).perform(job(DOCUMENT))
     assert (outcome.status, outcome.details) == (status, {"reason": "no"})
