@@ -1,6 +1,8 @@
 """The documents of one control plane with everything outside of it faked, and a citizen to play with."""
 
 import json
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -205,9 +207,9 @@ class Desk:
             return list(session.scalars(rows.order_by(DocumentChange.number)))
 
     def settled(self, document: str) -> Document:
-        """The row once no workflow of this document runs any more."""
-        for workflow in DBOS.list_workflows(workflow_id_prefix=document):
-            DBOS.retrieve_workflow(workflow.workflow_id).get_result()
+        """The row once no run of this document is under way any more."""
+        alive = ["PENDING", "ENQUEUED"]
+        until(lambda: None if DBOS.list_workflows(workflow_id_prefix=document, status=alive) else True)
         return self.row(document)
 
     def wait(self, document: str, *states: str) -> Document:
@@ -237,9 +239,6 @@ def of(person: Person, **other: str) -> Identification:
 
 def until(find: Any, wait_s: float = WAIT_S) -> Any:
     """What `find` gives once it gives something; the database has no event to wait for."""
-    import threading
-    import time
-
     end = time.monotonic() + wait_s
     pause = threading.Event()
     while (found := find()) is None:

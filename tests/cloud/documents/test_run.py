@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 import sqlalchemy as sa
+from dbos import DBOS
 
 from cloud.database.models.devices import Device
 from cloud.database.models.documents import DocumentContent, DocumentEvidence
@@ -14,7 +15,7 @@ from cloud.errors import MalformedError, RefusedError
 from contract.documents import Payment, PrintOutcome
 from contract.errors import MalformedError as ContractMalformedError
 from contract.jobs import Status
-from tests.cloud.documents.desk import KIOSK, Desk, document_id
+from tests.cloud.documents.desk import KIOSK, Desk, document_id, until
 
 PRINTING, PRINTED = PrintOutcome.PRINTING, PrintOutcome.PRINTED
 NOT_PRINTED, IN_DOUBT = PrintOutcome.NOT_PRINTED, PrintOutcome.IN_DOUBT
@@ -303,8 +304,6 @@ def test_a_run_that_died_of_a_fault_of_ours_gives_the_money_back_in_time(
     desk.clock.forward(121)
     desk.documents.sweep()
     desk.wait(document, "failed")
-    from tests.cloud.documents.desk import until
-
     until(lambda: True if desk.row(document).payment == "released" else None)
     assert money(desk, document) == "voided"
 
@@ -322,8 +321,6 @@ def test_contents_are_purged_after_their_day(desk: Desk) -> None:
 
 
 def test_old_runs_are_forgotten(desk: Desk) -> None:
-    from dbos import DBOS
-
     document = desk.paid()
     desk.evidence(document, PRINTED)
     desk.settled(document)
