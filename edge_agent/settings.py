@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from contract.documents import Kind
 from contract.enrolment import device_id
 from contract.errors import MalformedError
 from contract.topics import ROOT_DEFAULT
@@ -63,7 +64,12 @@ class Outbox(_Section, frozen=True, kw_only=True):
 
 
 class Kiosk(_Section, frozen=True, kw_only=True):
-    """A kiosk's hardware and its touch page."""
+    """A kiosk's hardware and its touch page.
+
+    `kinds` are the documents that it offers, `language` is that of its first screen; `municipality` is the
+    name in each language. `verify_url` is where anybody can verify a paper; receipts say it. `timezone` is
+    the civil time of receipts (Kosovo has no name of its own in the time zone database).
+    """
 
     page_host: str = "127.0.0.1"
     page_port: Port
@@ -73,6 +79,18 @@ class Kiosk(_Section, frozen=True, kw_only=True):
     terminal_url: str
     visit_idle_s: Seconds = 90.0
     print_timeout_s: Seconds = 120.0
+    kinds: list[Text] = msgspec.field(default_factory=lambda: [kind.value for kind in Kind])
+    language: Text = "sq"
+    municipality: dict[str, Text] = msgspec.field(
+        default_factory=lambda: {
+            "sq": "Komuna e Prishtinës",
+            "sr-Latn": "Opština Priština",
+            "sr-Cyrl": "Општина Приштина",
+            "en": "Municipality of Pristina",
+        }
+    )
+    verify_url: str = ""
+    timezone: Text = "Europe/Belgrade"
 
 
 class Recorder(_Section, frozen=True, kw_only=True):

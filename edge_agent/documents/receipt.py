@@ -40,39 +40,39 @@ class Receipt:
     verify_url: str
 
 
-def receipt(said: Receipt, translate: Translate) -> list[Line]:
+def receipt(said: Receipt, _: Translate) -> list[Line]:
     """The lines of a receipt for a document that was printed and paid."""
     return _plain(
         [
             Line(said.municipality, centred=True, bold=True),
             Line(),
-            Line(translate("Receipt"), centred=True, bold=True, large=True),
+            Line(_("Receipt"), centred=True, bold=True, large=True),
             Line(),
             *_filled(said.kind),
-            _row(translate("Number"), said.serial),
-            _row(translate("Date"), f"{official_date(said.at.date())} {said.at:%H:%M}"),
+            _row(_("Number"), said.serial),
+            _row(_("Date"), f"{official_date(said.at.date())} {said.at:%H:%M}"),
             Line("-" * COLUMNS),
-            _row(translate("Paid by card"), euros(said.amount_cents), bold=True),
+            _row(_("Paid by card"), euros(said.amount_cents), bold=True),
             Line("-" * COLUMNS),
             *(
-                [*_filled(translate("Anybody can verify the document at:")), *_filled(said.verify_url)]
+                [*_filled(_("Anybody can verify the document at:")), *_filled(said.verify_url)]
                 if said.verify_url
                 else []
             ),
             Line(),
-            Line(translate("Thank you"), centred=True),
+            Line(_("Thank you"), centred=True),
         ]
     )
 
 
-def slip(municipality: str, title: str, bring: list[str], translate: Translate) -> list[Line]:
+def slip(municipality: str, title: str, bring: list[str], _: Translate) -> list[Line]:
     """The lines of a slip that says what to bring to the counter."""
     lines = [
         Line(municipality, centred=True, bold=True),
         Line(),
         *_filled(title, bold=True),
         Line(),
-        *_filled(translate("Please go to the counter and bring:")),
+        *_filled(_("Please go to the counter and bring:")),
     ]
     for item in bring:
         first, *rest = textwrap.wrap(item, COLUMNS - 2) or [""]

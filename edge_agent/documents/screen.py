@@ -123,9 +123,10 @@ class ReceiptState(StrEnum):
 class Screen:
     """What the page shows; names and numbers of a person are only in `subjects` and `preview`.
 
-    `blocked`: out of service, and why. `code`: what the citizen can say at the counter. `cut_off`: the cloud
-    does not answer now. `confirmed`: the cloud has the payment. `choice`: there is more than one subject.
-    `ends_at`: when an untouched visit ends, `warning` whether that is to be counted down.
+    `blocked`: out of service, and why. `spoken`: the language of the request, and so of `subjects` and
+    `preview`. `code`: what the citizen can say at the counter. `cut_off`: the cloud does not answer now.
+    `confirmed`: the cloud has the payment. `choice`: there is more than one subject. `ends_at`: when an
+    untouched visit ends, `warning` whether that is to be counted down.
     """
 
     step: Step
@@ -133,6 +134,7 @@ class Screen:
     blocked: Reason | None
     kind: str
     whom: Whom | None
+    spoken: str
     subjects: tuple[Subject, ...]
     preview: tuple[PreviewRow, ...]
     price_cents: int | None

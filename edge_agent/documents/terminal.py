@@ -45,7 +45,7 @@ class Terminal(Protocol):
             RefusedError: the terminal is at work for another reference, or does not take the amount.
         """
 
-    async def abandon(self) -> None:
+    async def abandon(self, reference: str) -> None:
         """Stop asking for a card. If the card was quicker, the authorisation stands: `find` tells."""
 
     async def find(self, reference: str) -> Authorisation | None:
@@ -67,21 +67,24 @@ class MemoryTerminal:
     found: dict[str, Authorisation] = field(default_factory=dict)
     amounts: dict[str, int] = field(default_factory=dict)
     _card: "asyncio.Future[CardState] | None" = None
+    _reference: str = ""
 
     async def authorise(self, reference: str, amount_cents: int) -> Authorisation:
         """Wait for `present` or `abandon`."""
         self._answer()
         self._card = asyncio.get_running_loop().create_future()
+        self._reference = reference
         self.amounts[reference] = amount_cents
         state = await self._card
         self.found[reference] = Authorisation(f"auth-{reference}", state)
         self._answer()
         return self.found[reference]
 
-    async def abandon(self) -> None:
+    async def abandon(self, reference: str) -> None:
         """Stop waiting."""
         self._answer()
-        self.present(CardState.CANCELLED)
+        if self._reference == reference:
+            self.present(CardState.CANCELLED)
 
     async def find(self, reference: str) -> Authorisation | None:
         """What is known."""

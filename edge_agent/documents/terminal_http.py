@@ -46,9 +46,10 @@ class HttpTerminal:
             if found.state != CardState.WAITING:
                 return found
 
-    async def abandon(self) -> None:
-        """Take the question off the terminal."""
-        await self._ask("DELETE", f"{self._terminal}/authorisations/current")
+    async def abandon(self, reference: str) -> None:
+        """Take this question off the terminal, and no other."""
+        query = f"?reference={quote(reference, safe='')}"
+        await self._ask("DELETE", f"{self._terminal}/authorisations/current{query}")
 
     async def find(self, reference: str) -> Authorisation | None:
         """The last authorisation under this reference."""

@@ -70,6 +70,7 @@ class Facts:
     kind: str = ""
     whom: Whom | None = None
     document: str = ""
+    language: str = ""
     identification: Identification | None = None
     subjects: tuple[Subject, ...] = ()
     subject: str = ""
@@ -138,6 +139,7 @@ class Visit:
             blocked=self._blocked if self._step == Step.WELCOME else None,
             kind=facts.kind,
             whom=facts.whom,
+            spoken=facts.language or self._language,
             subjects=facts.subjects,
             preview=facts.preview,
             price_cents=facts.price_cents,
@@ -559,7 +561,8 @@ class Visit:
     def _create(self) -> Effect:
         facts = self._facts
         assert facts.identification is not None
-        return m.Create(facts.document, facts.visit, facts.kind, self._language, facts.identification)
+        facts.language = facts.language or self._language
+        return m.Create(facts.document, facts.visit, facts.kind, facts.language, facts.identification)
 
     def _choose(self) -> Effect:
         return m.Choose(self._facts.document, self._facts.subject)

@@ -6,7 +6,7 @@ idempotent, a reference never holds the money twice, and what was said is rememb
 | request | does |
 |---|---|
 | `POST /terminals/{terminal}/authorisations` {reference, amount_cents, wait_s?} | waits for a card |
-| `DELETE /terminals/{terminal}/authorisations/current` | stops asking |
+| `DELETE /terminals/{terminal}/authorisations/current?reference=R` | stops asking (for R, where R is given) |
 | `POST /terminals/{terminal}/card` {outcome: approve, decline} | the citizen's card |
 | `GET /authorisations/{authorisation}`, `GET /authorisations?reference=R` | how it stands |
 | `POST /authorisations/{authorisation}/capture`, `/void` | takes the money, or lets go of it |
@@ -187,7 +187,8 @@ class _Desk:
 
     async def cancel(self, request: Request) -> Response:
         current = self._provider.current(request.path_params["terminal"])
-        if current is not None:
+        meant = request.query_params.get("reference")
+        if current is not None and meant in (None, current.reference):
             await self._provider.move(current.authorisation, "cancelled")
         return Response(status_code=204)
 

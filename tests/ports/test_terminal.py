@@ -123,10 +123,11 @@ def test_a_declined_card_may_be_followed_by_another(rig: Rig) -> None:
 
 def test_abandoning_ends_the_question(rig: Rig) -> None:
     async def story(terminal: Terminal) -> None:
-        await terminal.abandon()
+        await terminal.abandon("doc-1")
         asked = asyncio.create_task(terminal.authorise("doc-1", 400))
         await rig.asking()
-        await terminal.abandon()
+        await terminal.abandon("doc-2")
+        await terminal.abandon("doc-1")
         assert (await asked).state == CardState.CANCELLED
         found = await terminal.find("doc-1")
         assert found is not None
@@ -138,7 +139,7 @@ def test_abandoning_ends_the_question(rig: Rig) -> None:
 def test_a_card_that_was_quicker_than_abandoning_is_found_and_let_go(rig: Rig) -> None:
     async def story(terminal: Terminal) -> None:
         await pay(rig, terminal, "doc-1", "approve")
-        await terminal.abandon()
+        await terminal.abandon("doc-1")
         found = await terminal.find("doc-1")
         assert found is not None
         assert found.state == CardState.AUTHORISED
@@ -152,7 +153,7 @@ def test_a_terminal_that_is_down_is_unavailable(rig: Rig) -> None:
     rig.break_down()
 
     async def story(terminal: Terminal) -> None:
-        for question in (terminal.authorise("doc-1", 400), terminal.find("doc-1"), terminal.abandon()):
+        for question in (terminal.authorise("doc-1", 400), terminal.find("doc-1"), terminal.abandon("doc-1")):
             with pytest.raises(UnavailableError):
                 await question
 

@@ -1,0 +1,38 @@
+"""What the kiosk says beside its templates: names of documents, and what to bring to the counter.
+
+`_` is the translator of a language; rules and fees are the cloud's.
+"""
+
+from collections.abc import Callable
+
+from contract.documents import Kind
+from edge_agent.documents.screen import Whom
+
+Translate = Callable[[str], str]
+
+
+def kind_name(kind: str, _: Translate) -> str:
+    """The name of a type of document."""
+    return {Kind.POSSESSION_SHEET.value: _("Certificate of ownership (possession sheet)")}[kind]
+
+
+def bring(whom: Whom, _: Translate) -> list[str]:
+    """What somebody must bring to the counter who asks for another person."""
+    papers = {
+        Whom.MYSELF: [],
+        Whom.CHILD: [_("The birth certificate of the child")],
+        Whom.SPOUSE: [_("The marriage certificate"), _("The identity document of your spouse")],
+        Whom.PROXY: [_("The power of attorney, certified by a notary")],
+    }[whom]
+    return [_("Your identity card or passport"), *papers]
+
+
+def slip_title(kind: str, whom: Whom, _: Translate) -> str:
+    """The heading of a slip for the counter."""
+    for_whom = {
+        Whom.MYSELF: _("For myself"),
+        Whom.CHILD: _("For my minor child"),
+        Whom.SPOUSE: _("For my spouse"),
+        Whom.PROXY: _("With a power of attorney"),
+    }[whom]
+    return f"{kind_name(kind, _)}: {for_whom}"
