@@ -143,6 +143,10 @@ class Jobs:
             self._tell(each.device, each.execution)
         return len(due)
 
+    def exists(self, session: Session, job_id: str) -> bool:
+        """Whether there is such a job."""
+        return session.scalar(sa.select(Job.id).where(Job.job == job_id)) is not None
+
     def status(self, session: Session, job_id: str, device: str) -> Status | None:
         """The state of the latest execution of a job on a device; None where there is none."""
         stored = store.find(session, job_id, device)

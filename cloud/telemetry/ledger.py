@@ -1,6 +1,7 @@
 """The telemetry database's own tables: watermarks, refusals and counts of the telemetry lane."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -25,6 +26,15 @@ TABLES = [
     cast(sa.Table, table.__table__)
     for table in (WatermarkRow, Quarantined, RefusalCount, LinkMinute, LinkTotal)
 ]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Values stored since the beginning; samples in the last full minute; messages refused by reason."""
+
+    points: int
+    samples_last_minute: int
+    refused: Mapping[str, int]
 
 
 class Ledger:
@@ -66,6 +76,18 @@ class Ledger:
         except sa.exc.SQLAlchemyError as error:
             raise UnavailableError(f"the telemetry database does not take watermarks: {error}") from error
         self._known.update(batch.marks)
+
+    def figures(self, now: datetime) -> Figures:
+        """What has come, for the status page; read by another process than the one that writes."""
+        minute = now.replace(second=0, microsecond=0) - timedelta(minutes=1)
+        with self._sessions.begin() as session:
+            total = session.get(LinkTotal, Lane.TELEMETRY.value)
+            last = session.get(LinkMinute, (minute, Lane.TELEMETRY.value))
+            return Figures(
+                points=total.points if total else 0,
+                samples_last_minute=last.samples if last else 0,
+                refused=arrivals.refusals(session),
+            )
 
     def forget(self, now: datetime) -> None:
         """Drop the minutes that nobody looks at any more."""

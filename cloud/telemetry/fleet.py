@@ -1,0 +1,167 @@
+"""How the fleet is now: registry, newest values and counts put together, at most every two seconds."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, sessionmaker
+
+from cloud import arrivals
+from cloud.database.models.devices import Device
+from cloud.telemetry.charts import Chart, chart, spark
+from cloud.telemetry.health import Concern, concerns
+from cloud.telemetry.ledger import Ledger
+from cloud.telemetry.store import Last, TelemetryStore, floor_ms
+from cloud.telemetry.wording import METRICS, SCALES
+
+FRESH_FOR = timedelta(seconds=2)
+"""Many people look at the same page; the store is asked once for all of them."""
+LOOK_BACK = timedelta(hours=24)
+AHEAD_MAX = timedelta(minutes=10)
+"""Values of a device whose clock is ahead by more are not taken for the newest."""
+SPARK_RANGE = timedelta(minutes=15)
+SPARK_STEP_S = 30
+RANGES = {
+    "15m": (timedelta(minutes=15), 10),
+    "1h": (timedelta(hours=1), 40),
+    "24h": (timedelta(hours=24), 960),
+}
+"""Length of a chart and seconds of a step: 90 points each."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One device; `seen` is the newest of its samples and of its presence, by whatever clock told it."""
+
+    device: str
+    kind: str
+    site: str
+    online: bool
+    since: datetime | None
+    seen: datetime | None
+    latest: Mapping[str, Last]
+    concerns: list[Concern]
+    spark: str
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Everything at `at`. `points` counts values stored since the beginning."""
+
+    at: datetime
+    rows: list[Row]
+    points: int
+    samples_per_minute: int
+    refused: Mapping[str, int]
+    outbox_waiting: int
+
+    @property
+    def online(self) -> int:
+        """How many devices are connected."""
+        return sum(row.online for row in self.rows)
+
+    @property
+    def worrying(self) -> list[Row]:
+        """The devices that somebody must look at."""
+        return [row for row in self.rows if row.concerns]
+
+
+class Watch:
+    """Looks at the fleet; several threads may ask."""
+
+    def __init__(
+        self,
+        sessions: sessionmaker[Session],
+        store: TelemetryStore,
+        ledger: Ledger,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._sessions = sessions
+        self._store = store
+        self._ledger = ledger
+        self._clock = clock
+        self._one = threading.Lock()
+        self._last: Fleet | None = None
+
+    def fleet(self) -> Fleet:
+        """The fleet as it is now, or was less than two seconds ago.
+
+        Raises:
+            UnavailableError: the time-series store does not answer.
+        """
+        with self._one:
+            now = self._clock()
+            if self._last is None or not timedelta(0) <= now - self._last.at < FRESH_FOR:
+                self._last = self._look(now)
+            return self._last
+
+    def charts(self, device: str, span: str) -> list[Chart]:
+        """The charts of a device over `span` (a key of `RANGES`), those that have values.
+
+        Raises:
+            UnavailableError: the time-series store does not answer.
+        """
+        length, step_s = RANGES[span]
+        until = floor_ms(_ms(self._clock()), step_s) + step_s * 1000  # the step that is going on is shown too
+        since = until - _length_ms(length)
+        drawn = []
+        for metric in METRICS:
+            points = self._store.series(device, metric, since, until, step_s)
+            if points:
+                low, high = SCALES.get(metric, (None, None))
+                drawn.append(
+                    chart(metric, points, since=since, until=until, step_s=step_s, low=low, high=high)
+                )
+        return drawn
+
+    def _look(self, now: datetime) -> Fleet:
+        with self._sessions() as session:
+            devices = session.scalars(
+                sa.select(Device).where(Device.decommissioned_at.is_(None)).order_by(Device.device)
+            ).all()
+            refused = Counter(arrivals.refusals(session))
+        figures = self._ledger.figures(now)
+        refused.update(figures.refused)
+        latest = self._store.latest(
+            [device.device for device in devices], _ms(now - LOOK_BACK), _ms(now + AHEAD_MAX)
+        )
+        rows = [self._row(device, latest.get(device.device, {}), now) for device in devices]
+        waiting = sum(row.latest["outbox_waiting"].value for row in rows if "outbox_waiting" in row.latest)
+        return Fleet(
+            at=now,
+            rows=rows,
+            points=figures.points,
+            samples_per_minute=figures.samples_last_minute,
+            refused=dict(refused),
+            outbox_waiting=round(waiting),
+        )
+
+    def _row(self, device: Device, latest: Mapping[str, Last], now: datetime) -> Row:
+        online = device.presence == "online"
+        sampled = [datetime.fromtimestamp(last.at / 1000, UTC) for last in latest.values()]
+        seen = [moment for moment in (device.last_seen_at, *sampled) if moment is not None]
+        until = floor_ms(_ms(now), SPARK_STEP_S) + SPARK_STEP_S * 1000
+        since = until - _length_ms(SPARK_RANGE)
+        processor = self._store.series(device.device, "cpu_pct", since, until, SPARK_STEP_S)
+        return Row(
+            device=device.device,
+            kind=device.kind,
+            site=device.site,
+            online=online,
+            since=device.presence_at,
+            seen=max(seen, default=None),
+            latest=latest,
+            concerns=concerns(online, latest, now),
+            spark=spark(processor, since=since, until=until, low=0, high=100),
+        )
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _length_ms(length: timedelta) -> int:
+    return int(length.total_seconds() * 1000)

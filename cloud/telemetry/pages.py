@@ -1,0 +1,106 @@
+"""The status page and the charts of a device, for staff; the same figures as JSON for programs."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
+
+from cloud.telemetry.charts import HEIGHT, LEFT, RIGHT, SPARK_HEIGHT, SPARK_WIDTH, TOP, WIDTH
+from cloud.telemetry.fleet import Fleet, Watch
+from cloud.telemetry.wording import CONCERNS, METRICS, RANGES, REASONS, UNITS
+from cloud.web.languages import ZONE
+from cloud.web.pages import render
+
+PAGE = "/status"
+LISTED = 50
+"""Devices in one page of the table."""
+DEFAULT_RANGE = "15m"
+
+
+class FleetView(BaseModel):
+    """How the fleet is: `refused` messages by reason, `telemetry_points` values since the beginning."""
+
+    devices: int
+    online: int
+    offline: int
+    needing_attention: int
+    telemetry_points: int
+    samples_per_minute: int
+    outbox_waiting: int
+    refused: dict[str, int]
+
+
+def router(watch: Watch) -> APIRouter:
+    """The routes."""
+    routes = APIRouter()
+
+    def page(request: Request, template: str, after: str) -> Response:
+        fleet = watch.fleet()
+        return render(request, template, **_context(fleet, after))
+
+    @routes.get(PAGE)
+    def status(request: Request, after: Annotated[str, Query(max_length=63)] = "") -> Response:
+        return page(request, "telemetry/status.html", after)
+
+    @routes.get(PAGE + "/live")
+    def status_live(request: Request, after: Annotated[str, Query(max_length=63)] = "") -> Response:
+        return page(request, "telemetry/status_live.html", after)
+
+    @routes.get("/api/v1/fleet")
+    def fleet_figures() -> FleetView:
+        fleet = watch.fleet()
+        return FleetView(
+            devices=len(fleet.rows),
+            online=fleet.online,
+            offline=len(fleet.rows) - fleet.online,
+            needing_attention=len(fleet.worrying),
+            telemetry_points=fleet.points,
+            samples_per_minute=fleet.samples_per_minute,
+            outbox_waiting=fleet.outbox_waiting,
+            refused=dict(fleet.refused),
+        )
+
+    return routes
+
+
+def device_section(watch: Watch, request: Request, device: str) -> Response:
+    """The part of a device's page with its charts, as HTML without a frame; `?range=` chooses the length."""
+    span = request.query_params.get("range", DEFAULT_RANGE)
+    if span not in RANGES:
+        span = DEFAULT_RANGE
+    row = next((row for row in watch.fleet().rows if row.device == device), None)
+    return render(
+        request,
+        "telemetry/device_section.html",
+        device=device,
+        row=row,
+        charts=watch.charts(device, span),
+        span=span,
+        ranges=RANGES,
+        metrics=METRICS,
+        units=UNITS,
+        concerns=CONCERNS,
+        moment=_moment,
+        short=lambda at: _moment(at).astimezone(ZONE).strftime("%H:%M"),
+        box={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "top": TOP},
+    )
+
+
+def _moment(at: float) -> datetime:
+    """The moment that is `at` ms after 1970."""
+    return datetime.fromtimestamp(at / 1000, UTC)
+
+
+def _context(fleet: Fleet, after: str) -> dict[str, Any]:
+    rest = [row for row in fleet.rows if row.device > after]
+    shown = rest[:LISTED]
+    return {
+        "fleet": fleet,
+        "rows": shown,
+        "after": after,
+        "following": shown[-1].device if len(rest) > LISTED else None,
+        "concerns": CONCERNS,
+        "reasons": REASONS,
+        "spark": {"width": SPARK_WIDTH, "height": SPARK_HEIGHT},
+    }

@@ -1,0 +1,185 @@
+"""Operators order jobs and watch them; each change is in the audit; programs do the same by JSON."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from fastapi import APIRouter, FastAPI
+from fastapi.testclient import TestClient
+
+from cloud.database.models.operators import AuditEntry
+from cloud.jobs import api, pages
+from cloud.jobs.diagnostics import BYTES_MAX, KEPT_MAX, Bundles
+from tests.cloud.conftest import Staff
+from tests.cloud.jobs.conftest import Fleet
+
+
+@pytest.fixture
+def bundles(fleet: Fleet, tmp_path: Path) -> Bundles:
+    numbers = iter(range(1, 1000))
+    return Bundles(
+        tmp_path / "objects",
+        fleet.sessions,
+        fleet.clock,
+        lambda: f"00000000-0000-7000-8000-{next(numbers):012}",
+    )
+
+
+@pytest.fixture
+def app(fleet: Fleet, bundles: Bundles, pages_app: Callable[..., FastAPI]) -> FastAPI:
+    return pages_app(
+        pages.router(fleet.sessions, fleet.jobs), api.router(fleet.sessions, fleet.jobs, bundles)
+    )
+
+
+@pytest.fixture
+def staff(app: FastAPI, sign_in: Callable[..., Staff]) -> Staff:
+    return sign_in(app)
+
+
+def audited(fleet: Fleet) -> list[tuple[str, str, str]]:
+    with fleet.sessions() as session:
+        rows = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
+        return [(row.actor, row.action, row.details.get("operation", "")) for row in rows]
+
+
+def order(staff: Staff, operation: str = "restart-agent", target: str = "all", key: str = "k1") -> str:
+    form = {"csrf": staff.csrf, "operation": operation, "target": target, "key": key}
+    answer = staff.client.post("/jobs", data=form)
+    assert answer.status_code == 303
+    return answer.headers["location"]
+
+
+def test_a_job_on_all_devices_is_ordered_watched_and_cancelled(staff: Staff, fleet: Fleet) -> None:
+    address = order(staff)
+    fleet.ask("kiosk-01", "job-start-next")
+    page = staff.client.get(address).text
+    assert "Restart the agent" in page
+    assert page.count("Waiting") >= 2
+    assert "In progress" in page
+    fleet.ask("kiosk-01", "job-update", {"status": "SUCCEEDED"}, job=address.removeprefix("/jobs/"))
+    assert "Succeeded" in staff.client.get(f"{address}/live").text
+    assert staff.client.post(f"{address}/cancel", data={"csrf": staff.csrf}).status_code == 303
+    page = staff.client.get(address).text
+    assert "Cancel what has not ended" not in page
+    assert [entry[1:] for entry in audited(fleet)] == [
+        ("create-job", "restart-agent"),
+        ("cancel-job", ""),
+    ]
+
+
+def test_the_button_pressed_twice_orders_once(staff: Staff, fleet: Fleet) -> None:
+    assert order(staff) == order(staff)
+    assert len(audited(fleet)) == 1
+    assert order(staff, key="k2") != order(staff)
+
+
+def test_one_device_is_chosen_and_a_foreign_one_refused(staff: Staff, fleet: Fleet) -> None:
+    address = order(staff, "collect-diagnostics", "kiosk-02")
+    page = staff.client.get(address).text
+    assert "kiosk-02" in page
+    assert "kiosk-01" not in page
+    form = {"csrf": staff.csrf, "operation": "restart-agent", "target": "ghost-01", "key": "k9"}
+    assert staff.client.post("/jobs", data=form).status_code == 409
+    form |= {"operation": "print-document", "target": "all"}
+    assert staff.client.post("/jobs", data=form).status_code == 400
+    assert len(audited(fleet)) == 1
+
+
+def test_a_way_of_the_control_plane_cancels_its_own_jobs(staff: Staff, fleet: Fleet) -> None:
+    fleet.create("print-1", "kiosk-01")
+    assert "Cancel what has not ended" not in staff.client.get("/jobs/print-1").text
+    assert staff.client.post("/jobs/print-1/cancel", data={"csrf": staff.csrf}).status_code == 409
+
+
+def test_the_list_has_pages(staff: Staff, fleet: Fleet) -> None:
+    assert "No job has been ordered yet" in staff.client.get("/jobs").text
+    for number in range(pages.LISTED + 1):
+        order(staff, "collect-diagnostics", "kiosk-01", f"k{number}")
+    first = staff.client.get("/jobs").text
+    assert "Older" in first
+    assert staff.client.get("/jobs/live").text.count("<tr>") == pages.LISTED + 1
+    assert staff.client.get("/jobs?before=2").text.count("/jobs/op-") == 1
+    assert staff.client.get("/jobs/none-such").status_code == 404
+    assert staff.client.get("/jobs/none-such/live").status_code == 404
+
+
+@pytest.mark.parametrize("lang", ["sq", "sr-Latn", "sr-Cyrl"])
+def test_the_pages_speak_every_language(staff: Staff, lang: str) -> None:
+    address = order(staff)
+    staff.client.cookies.set("language", lang)
+    wanted = {"sq": "Rinis agjentin", "sr-Latn": "Ponovo pokreni agent", "sr-Cyrl": "Поново покрени агент"}
+    for page in ("/jobs", address):
+        text = staff.client.get(page).text
+        assert wanted[lang] in text
+        assert "Restart" not in text
+
+
+def test_programs_do_the_same_by_json(staff: Staff, fleet: Fleet) -> None:
+    body = {"operation": "collect-diagnostics", "targets": ["kiosk-01", "recorder-01"]}
+    assert staff.client.post("/api/v1/jobs", json=body, headers=staff.headers).status_code == 422
+    headers = staff.headers | {"Idempotency-Key": "one"}
+    made = staff.client.post("/api/v1/jobs", json=body, headers=headers)
+    assert made.status_code == 201
+    job = made.json()["job"]
+    assert made.json()["devices"] == {"QUEUED": 2}
+    assert staff.client.post("/api/v1/jobs", json=body, headers=headers).json()["job"] == job
+    other = staff.client.post("/api/v1/jobs", json=body | {"operation": "restart-agent"}, headers=headers)
+    assert (other.status_code, other.headers["content-type"]) == (409, "application/problem+json")
+    assert [each["device"] for each in staff.client.get(f"/api/v1/jobs/{job}").json()["executions"]] == [
+        "kiosk-01",
+        "recorder-01",
+    ]
+    cancelled = staff.client.post(f"/api/v1/jobs/{job}/cancel", headers=staff.headers)
+    assert cancelled.json()["devices"] == {"CANCELED": 2}
+    assert staff.client.get("/api/v1/jobs/none").status_code == 404
+    order(staff)
+    listed = staff.client.get("/api/v1/jobs?limit=1").json()
+    assert len(listed["jobs"]) == 1
+    assert staff.client.get(f"/api/v1/jobs?cursor={listed['next']}").json()["jobs"][0]["job"] == job
+
+
+def test_strangers_see_nothing(app: FastAPI) -> None:
+    stranger = TestClient(app, follow_redirects=False)
+    assert stranger.get("/jobs").status_code == 303
+    assert stranger.get("/api/v1/jobs").status_code == 401
+    assert stranger.get("/api/v1/diagnostics/x").status_code == 401
+
+
+def device(device_app: Callable[..., FastAPI], router: APIRouter, name: str) -> TestClient:
+    return TestClient(device_app(router, device=name))
+
+
+def test_a_bundle_is_handed_in_and_downloaded(
+    staff: Staff, bundles: Bundles, device_app: Callable[..., FastAPI]
+) -> None:
+    kiosk = device(device_app, api.device_router(bundles), "kiosk-01")
+    answer = kiosk.post("/api/v1/diagnostics", content=b'{"job": "op-1", "cpus": 2}')
+    assert answer.status_code == 201
+    again = kiosk.post("/api/v1/diagnostics", content=b'{"job": "op-1", "cpus": 4}')
+    assert again.json() == answer.json()
+    got = staff.client.get(f"/api/v1/diagnostics/{answer.json()['id']}")
+    assert got.json() == {"job": "op-1", "cpus": 4}
+    assert "attachment" in got.headers["content-disposition"]
+    assert staff.client.get("/api/v1/diagnostics/..%2f..%2fsecret").status_code == 404
+
+
+@pytest.mark.parametrize("body", [b"", b"[1]", b"\xff", b'{"job": 7}'])
+def test_what_is_no_bundle_is_refused(
+    bundles: Bundles, device_app: Callable[..., FastAPI], body: bytes
+) -> None:
+    kiosk = device(device_app, api.device_router(bundles), "kiosk-01")
+    answer = kiosk.post("/api/v1/diagnostics", content=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+
+
+def test_a_bundle_has_a_bound_and_the_oldest_goes(bundles: Bundles, fleet: Fleet, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="262144"):
+        bundles.receive("kiosk-01", b" " * (BYTES_MAX + 1))
+    for number in range(KEPT_MAX + 3):
+        fleet.clock.forward(1)
+        bundles.receive("kiosk-01", json.dumps({"job": f"job-{number}"}).encode())
+    assert len(list((tmp_path / "objects").iterdir())) == KEPT_MAX
+    assert json.loads(bundles.path("00000000-0000-7000-8000-000000000023").read_bytes())["job"] == "job-22"
