@@ -31,6 +31,7 @@ from cloud.database.lock import executor_lock
 from cloud.database.workflows import running as workflows_running
 from cloud.devices.presence import Presences
 from cloud.enrolment import est, members, pki, tokens
+from cloud.enrolment import pages as enrolment_pages
 from cloud.enrolment.est import Desk
 from cloud.jobs import run as jobs_run
 from cloud.jobs import store as jobs_store
@@ -188,6 +189,7 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
     routers = [
         front.router(health, secure=secure),
         operator_pages.router(ground.sessions, accounts, now=now, secure=secure),
+        enrolment_pages.router(ground.sessions, partial(_sweep_certificates, ground)),
         caption_pages.router(ways.captions),
         caption_staff.router(ways.captions),
     ]
@@ -250,10 +252,14 @@ def _chores(ground: Ground) -> list[tuple[str, float, Callable[[], object]]]:
         (
             "certificates",
             SWEEP_CERTIFICATES_S,
-            lambda: members.sweep(ground.sessions, ground.settings.pki_dir, now()),
+            partial(_sweep_certificates, ground),
         ),
         ("sessions", SWEEP_SESSIONS_S, forget),
     ]
+
+
+def _sweep_certificates(ground: Ground) -> None:
+    members.sweep(ground.sessions, ground.settings.pki_dir, now())
 
 
 async def _repeat(name: str, every_s: float, chore: Callable[[], object]) -> None:

@@ -47,6 +47,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const target = link.getAttribute("href");
     if (address === target || address.startsWith(target + "/")) {
       link.setAttribute("aria-current", "page");
+      link.scrollIntoView({ block: "nearest", inline: "center" });
     }
   }
 });

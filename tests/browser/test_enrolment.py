@@ -1,0 +1,98 @@
+"""The operators' page of enrolment, in a browser."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from playwright.sync_api import expect
+from sqlalchemy.orm import sessionmaker
+
+from cloud.database.engine import connect
+from cloud.database.metadata import complete
+from cloud.database.models.devices import Device
+from cloud.database.models.enrolment import DeviceCertificate
+from cloud.database.models.operators import Operator, OperatorSession
+from cloud.enrolment import pages as enrolment_pages
+from cloud.enrolment.refusals import Cause, count
+from cloud.operators import access
+from cloud.web.application import build_pages
+from cloud.web.pages import LANGUAGE_COOKIE, Pages
+from contract.languages import LANGUAGES
+from tests.browser.conftest import NewPage, Serve
+from tests.browser.looking import SIZES, look_ok
+
+TOKEN = "a session of a test"
+STATES = ["active", "issued", "revoked", "expired"]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[FastAPI]:
+    """Devices with certificates in every state, and some refusals; `ana` is signed in under `TOKEN`."""
+    engine = connect(f"sqlite:///{tmp_path / 'fleet.db'}")
+    complete().create_all(engine)
+    sessions = sessionmaker(engine, expire_on_commit=False)
+    with sessions.begin() as session:
+        operator = Operator(name="ana", password_hash="", must_change_password=False, created_at=now())
+        session.add(operator)
+        for i, state in enumerate([*STATES, None]):
+            device = f"kiosk-{i:02}"
+            session.add(Device(device=device, kind="kiosk", site="Dardania", registered_at=now()))
+            session.flush()
+            if state is not None:
+                made = {"by": "token", "fingerprint_sha256": "", "issued_at": now()}
+                until = now() + timedelta(days=30)
+                session.add(
+                    DeviceCertificate(serial=f"{i:x}", device=device, state=state, expires_at=until, **made)
+                )
+        session.add(
+            OperatorSession(
+                token_sha256=access.token_digest(TOKEN),
+                operator_id=operator.id,
+                created_at=now(),
+                seen_at=now(),
+            )
+        )
+    for cause in Cause:
+        count(sessions, cause, now())
+    router = enrolment_pages.router(sessions, lambda: None)
+    made_app = build_pages("test", [router], pages=Pages(), secure=False)
+    access.protect(made_app, sessions, now=now, secure=False)
+    yield made_app
+    engine.dispose()
+
+
+@pytest.mark.parametrize("size", ["phone", "desktop"])
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_token_is_issued_and_a_device_revoked(
+    app: FastAPI, serve: Serve, new_page: NewPage, lang: str, size: str
+) -> None:
+    page = new_page(SIZES[size])
+    url = serve(app).url
+    page.context.add_cookies(
+        [
+            {"name": name, "value": value, "url": url}
+            for name, value in ((access.cookie_name(False), TOKEN), (LANGUAGE_COOKIE, lang))
+        ]
+    )
+    page.goto(f"{url}/enrolment")
+    look_ok(page, f"enrolment-{lang}")
+    page.locator("input[name=device]").fill("kiosk-77")
+    page.locator("input[name=site]").fill("Ulpiana")
+    page.locator("form.grid button").click()
+    expect(page.locator("code.token")).to_be_visible()
+    look_ok(page, f"enrolment-token-{lang}")
+    page.locator("summary").first.click()
+    page.locator("button.danger").first.click()
+    expect(page.locator(".chip.good")).to_have_count(0)
+    page.locator("input[name=device]").fill("svc-control")
+    page.locator("input[name=site]").fill("x")
+    page.locator("form.grid button").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.civic_errors.clear()  # type: ignore[attr-defined] # the browser notes the 422 itself
+    look_ok(page, f"enrolment-refused-{lang}")
