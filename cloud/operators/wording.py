@@ -9,6 +9,14 @@ ACTIONS = {
     "reset-password": N_("Reset a password"),
     "issue-enrolment-token": N_("Issued an enrolment token"),
     "revoke-device": N_("Revoked a device's certificates"),
+    "create-job": N_("Ordered a job"),
+    "cancel-job": N_("Cancelled a job"),
+    "create-sitting": N_("Planned a sitting"),
+    "open-sitting": N_("Opened a sitting"),
+    "pause-sitting": N_("Paused a sitting"),
+    "close-to-public-sitting": N_("Closed a sitting to the public"),
+    "end-sitting": N_("Ended a sitting"),
+    "cancel-sitting": N_("Cancelled a sitting"),
 }
 
 
