@@ -7,6 +7,7 @@ be done again and again. Everything is made here, from the settings, and handed 
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -29,23 +30,32 @@ from cloud.database import migrate
 from cloud.database.engine import connect
 from cloud.database.lock import executor_lock
 from cloud.database.workflows import running as workflows_running
+from cloud.devices import pages as device_pages
 from cloud.devices.presence import Presences
 from cloud.enrolment import est, members, pki, tokens
 from cloud.enrolment import pages as enrolment_pages
 from cloud.enrolment.est import Desk
+from cloud.jobs import api as job_api
+from cloud.jobs import pages as job_pages
 from cloud.jobs import run as jobs_run
 from cloud.jobs import store as jobs_store
+from cloud.jobs.diagnostics import BYTES_MAX, Bundles
 from cloud.jobs.requests import Requests
 from cloud.jobs.service import Jobs
 from cloud.operators import access
 from cloud.operators import pages as operator_pages
 from cloud.operators.accounts import Accounts
 from cloud.settings import Settings
+from cloud.telemetry import pages as telemetry_pages
+from cloud.telemetry.fleet import Watch
+from cloud.telemetry.ledger import Ledger
+from cloud.telemetry.run import open_store
 from cloud.web import front, listener, openapi
 from cloud.web.application import build, build_pages
 from cloud.web.pages import Pages
 from cloud.web.servers import Servers
 from contract.captions import SetSitting
+from contract.ids import RANDOM_BYTES, uuid7
 from contract.jobs import Status
 
 log = logging.getLogger(__name__)
@@ -79,7 +89,9 @@ class Ways:
     """The ways that live in this process."""
 
     jobs: Jobs
+    bundles: Bundles
     captions: Captions
+    watch: Watch
 
 
 def serve(settings: Settings) -> None:
@@ -92,6 +104,7 @@ def serve(settings: Settings) -> None:
     with ExitStack() as stack:
         ground = stack.enter_context(lay_ground(settings))
         ways = make_ways(ground)
+        stack.callback(ways.watch.close)
         _subscribe(ground, ways)
         servers = stack.enter_context(closing(_listeners(ground, ways)))
         stack.enter_context(workflows_running(settings.main_database_url, settings.executor_id))
@@ -116,7 +129,14 @@ def lay_ground(settings: Settings) -> Iterator[Ground]:
 def make_ways(ground: Ground) -> Ways:
     """Every way, knowing of the others what it was handed here."""
     jobs = Jobs(sessions=ground.sessions, publish=ground.broker.publish, clock=now)
-    return Ways(jobs, _captions(ground, jobs))
+    settings = ground.settings
+    bundles = Bundles(settings.data_dir / "objects" / "diagnostics", ground.sessions, now, _new_id)
+    watch = Watch(ground.sessions, open_store(settings), Ledger(settings.telemetry_database), now)
+    return Ways(jobs, bundles, _captions(ground, jobs), watch)
+
+
+def _new_id() -> str:
+    return uuid7(int(now().timestamp() * 1000), os.urandom(RANDOM_BYTES))
 
 
 def _captions(ground: Ground, jobs: Jobs) -> Captions:
@@ -172,7 +192,7 @@ def _listeners(ground: Ground, ways: Ways) -> Servers:
                 bootstrap_app(ground), bootstrap.host, bootstrap.port, pki=settings.pki_dir, client="optional"
             ),
             "device": listener.over_tls(
-                device_app(ground), device.host, device.port, pki=settings.pki_dir, client="required"
+                device_app(ground, ways), device.host, device.port, pki=settings.pki_dir, client="required"
             ),
         }
     )
@@ -190,6 +210,16 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
         front.router(health, secure=secure),
         operator_pages.router(ground.sessions, accounts, now=now, secure=secure),
         enrolment_pages.router(ground.sessions, partial(_sweep_certificates, ground)),
+        telemetry_pages.router(ways.watch),
+        device_pages.router(
+            ground.sessions,
+            [
+                partial(telemetry_pages.device_section, ways.watch),
+                partial(job_pages.device_section, ground.sessions),
+            ],
+        ),
+        job_pages.router(ground.sessions, ways.jobs),
+        job_api.router(ground.sessions, ways.jobs, ways.bundles),
         caption_pages.router(ways.captions),
         caption_staff.router(ways.captions),
     ]
@@ -205,9 +235,10 @@ def bootstrap_app(ground: Ground) -> FastAPI:
     return build("Civic Fleet enrolment", [est.router(desk)], body_bytes_max=est.BODY_BYTES_MAX)
 
 
-def device_app(ground: Ground) -> FastAPI:
+def device_app(ground: Ground, ways: Ways) -> FastAPI:
     """The application of the device listener: enrolled devices only."""
-    app = build("Civic Fleet devices", [])
+    routers = [job_api.device_router(ways.bundles)]
+    app = build("Civic Fleet devices", routers, body_bytes_max=BYTES_MAX)
     openapi.describe(app, who="For devices with a certificate of this fleet (mutual TLS).")
     members.protect(app, ground.sessions, now=now)
     return app

@@ -98,6 +98,11 @@ class Watch:
                 self._last = self._look(now)
             return self._last
 
+    def close(self) -> None:
+        """Let go of the store."""
+        self._store.close()
+        self._ledger.close()
+
     def charts(self, device: str, span: str) -> list[Chart]:
         """The charts of a device over `span` (a key of `RANGES`), those that have values.
 

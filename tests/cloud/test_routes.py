@@ -130,7 +130,7 @@ def test_the_bootstrap_listener_has_enrolment_and_nothing_else(ground):
 
 
 def test_the_device_listener_is_closed_without_a_device(ground):
-    app = main.device_app(ground)
+    app = main.device_app(ground, main.make_ways(ground))
     stranger = TestClient(app)
     for route, method in calls(app):
         answer = stranger.request(method, path_of(route))
