@@ -129,7 +129,7 @@ async def _live(settings: Settings, file: Path) -> int:
     journal.begin(boot, _wall_ms())
     link = _link(settings, who, journal, boot)
     https = DeviceHttps(settings.cloud.device_url, who, settings.cloud.timeout_s)
-    parts = _parts(settings, link)
+    parts = _parts(settings, link, https)
     parts.operations |= _operations(settings, link, https, end)
     jobs = Jobs(link=link, journal=job_journal, operations=parts.operations)
     telemetry = Telemetry(
@@ -204,12 +204,21 @@ def _link(settings: Settings, who: Identity, journal: SqliteJournal, boot: str) 
     )
 
 
-def _parts(settings: Settings, link: Link) -> Parts:
+def _parts(settings: Settings, link: Link, https: DeviceHttps) -> Parts:
     """What the hardware in the settings needs; its modules are large and are imported only here.
 
     A device without its table reports its health and takes jobs, and no more.
     """
-    if settings.recorder is not None:
+    if settings.kind == "kiosk" and settings.kiosk is not None:
+        from edge_agent.documents.run import Kiosk
+
+        kiosk = Kiosk(settings, link, https)
+        return Parts(
+            tasks={"kiosk": kiosk.run},
+            operations={"print-document": kiosk.print_operation},
+            readings=[lambda: kiosk.readings],
+        )
+    if settings.kind == "recorder" and settings.recorder is not None:
         from edge_agent.captions.operation import SetSittingOperation
         from edge_agent.captions.run import Captions
         from edge_agent.captions.sitting_file import SittingFile

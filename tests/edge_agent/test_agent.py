@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import paho.mqtt.client as paho
+import psutil
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -22,7 +23,7 @@ from contract.messages import Ack, Envelope, Lane, Presence, encode, open_envelo
 from contract.telemetry import TelemetryBatch, check
 from edge_agent.link.identity import identity, mutual
 from tests.edge_agent.authority import Authority
-from tests.edge_agent.broker import Broker, mosquitto
+from tests.edge_agent.broker import Broker, free_port, mosquitto
 from tests.edge_agent.control_plane import ControlPlane, control_plane
 
 pytestmark = pytest.mark.system
@@ -289,6 +290,31 @@ def test_a_broken_setting_is_one_sentence(place: Place, old: str, new: str, said
     assert agent.ended() == 78
     assert len(agent.other) == 1
     assert said in agent.other[0]
+
+
+@pytest.mark.parametrize("kind", ["kiosk", "recorder"])
+def test_a_device_whose_hardware_is_away_lives_and_ends_with_all_its_children(
+    place: Place, tmp_path: Path, kind: str
+) -> None:
+    away = f"127.0.0.1:{free_port()}"
+    hardware = {
+        "kiosk": f'[kiosk]\npage_port = {free_port()}\nprinter_uri = "ipp://{away}/ipp/print"\n'
+        f'document_reader_port = "{tmp_path / "reader"}"\nreceipt_printer_port = "{tmp_path / "slips"}"\n'
+        f'terminal_url = "http://{away}"\n',
+        "recorder": '[recorder]\nmicrophone_command = ["sleep", "600"]\n'
+        f'model_dir = "{tmp_path}"\nvad_model = "{tmp_path / "none.onnx"}"\n',
+    }
+    text = place.settings.read_text().replace('kind = "kiosk"', f'kind = "{kind}"')
+    place.settings.write_text(text + hardware[kind])
+    agent = place.start()
+    agent.wait_for("link_connected")
+    assert place.cloud.presence(True).kind == kind
+    batch = read(place.cloud.telemetry().body, TelemetryBatch)
+    assert "cpu_pct" in batch.samples[0].values
+    children = psutil.Process(agent.process.pid).children(recursive=True)
+    assert agent.end() == 0
+    assert agent.other == []
+    assert not [child for child in children if child.is_running()]
 
 
 def test_it_can_be_ended_while_it_waits_for_enrolment(place: Place) -> None:
