@@ -13,8 +13,8 @@ import msgspec
 
 from edge_agent.errors import MalformedError
 
-FRAME_BYTES_MAX = 65_536
-"""Of one frame without its length; a tenth of a second at 192 kHz is 38,409."""
+FRAME_BYTES_MAX = 131_072
+"""Of one frame without its length; a fifth of a second at 192 kHz is 76,809."""
 LINE_BYTES_MAX = 65_536
 
 _LENGTH = struct.Struct("<I")

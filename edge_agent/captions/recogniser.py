@@ -19,7 +19,7 @@ from edge_agent.captions.engine import RATE_HZ, Recogniser
 from edge_agent.captions.listener import Listener
 from edge_agent.errors import AgentError, MalformedError
 
-FRAMES_AHEAD_MAX = 32
+FRAMES_AHEAD_MAX = 16
 """Frames that are read before they are needed; what is not read yet waits in the agent's ring."""
 GUESS_EVERY_S = 0.6
 """New speech that is worth another guess."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -282,3 +284,13 @@ async def test_words_never_reach_the_log(tmp_path, caplog):
         child.messages.put_nowait(UnavailableError("killed"))
         await hall.child()
     assert "Zebra" not in "".join(str(vars(record)) for record in caplog.records)
+
+
+def test_the_agents_process_loads_no_numeric_library():
+    """The recogniser's libraries cost 150 MB and belong into the child."""
+    program = (
+        "import sys, edge_agent.captions.run, edge_agent.captions.operation\n"
+        "print({'numpy', 'onnxruntime', 'soxr', 'ctranslate2', 'vosk'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
