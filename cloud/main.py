@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import msgspec
@@ -32,6 +32,18 @@ from cloud.database.lock import executor_lock
 from cloud.database.workflows import running as workflows_running
 from cloud.devices import pages as device_pages
 from cloud.devices.presence import Presences
+from cloud.documents import api as document_api
+from cloud.documents import kinds
+from cloud.documents.contents import Contents, load_key
+from cloud.documents.core import Limits
+from cloud.documents.counter import Tools
+from cloud.documents.news import print_job
+from cloud.documents.payments_http import PaymentsHttp
+from cloud.documents.ports import Payments, Registry
+from cloud.documents.registry_http import RegistryHttp
+from cloud.documents.render_typst import TypstRenderer
+from cloud.documents.run import Documents
+from cloud.documents.seal_pyhanko import PyhankoSealer
 from cloud.enrolment import est, members, pki, tokens
 from cloud.enrolment import pages as enrolment_pages
 from cloud.enrolment.est import Desk
@@ -55,6 +67,7 @@ from cloud.web.application import build, build_pages
 from cloud.web.pages import Pages
 from cloud.web.servers import Servers
 from contract.captions import SetSitting
+from contract.documents import PrintJob
 from contract.ids import RANDOM_BYTES, uuid7
 from contract.jobs import Status
 
@@ -92,6 +105,7 @@ class Ways:
     bundles: Bundles
     captions: Captions
     watch: Watch
+    documents: Documents
 
 
 def serve(settings: Settings) -> None:
@@ -103,11 +117,11 @@ def serve(settings: Settings) -> None:
     """
     with ExitStack() as stack:
         ground = stack.enter_context(lay_ground(settings))
-        ways = make_ways(ground)
-        stack.callback(ways.watch.close)
+        ways = stack.enter_context(make_ways(ground))
         _subscribe(ground, ways)
         servers = stack.enter_context(closing(_listeners(ground, ways)))
         stack.enter_context(workflows_running(settings.main_database_url, settings.executor_id))
+        ways.documents.reconcile()
         asyncio.run(_run(ground, ways, servers))
 
 
@@ -126,17 +140,57 @@ def lay_ground(settings: Settings) -> Iterator[Ground]:
             engine.dispose()
 
 
-def make_ways(ground: Ground) -> Ways:
+@contextmanager
+def make_ways(ground: Ground) -> Iterator[Ways]:
     """Every way, knowing of the others what it was handed here."""
-    jobs = Jobs(sessions=ground.sessions, publish=ground.broker.publish, clock=now)
-    settings = ground.settings
-    bundles = Bundles(settings.data_dir / "objects" / "diagnostics", ground.sessions, now, _new_id)
-    watch = Watch(ground.sessions, open_store(settings), Ledger(settings.telemetry_database), now)
-    return Ways(jobs, bundles, _captions(ground, jobs), watch)
+    settings, sessions = ground.settings, ground.sessions
+    jobs = Jobs(sessions=sessions, publish=ground.broker.publish, clock=now)
+    bundles = Bundles(settings.data_dir / "objects" / "diagnostics", sessions, now, _new_id)
+    with (
+        closing(Watch(sessions, open_store(settings), Ledger(settings.telemetry_database), now)) as watch,
+        closing(RegistryHttp(settings.documents.registry_url)) as registry,
+        closing(PaymentsHttp(settings.documents.payments_url)) as payments,
+    ):
+        documents = _documents(ground, jobs, registry, payments)
+        yield Ways(jobs, bundles, _captions(ground, jobs), watch, documents)
 
 
 def _new_id() -> str:
     return uuid7(int(now().timestamp() * 1000), os.urandom(RANDOM_BYTES))
+
+
+def _documents(ground: Ground, jobs: Jobs, registry: Registry, payments: Payments) -> Documents:
+    settings, chosen = ground.settings, ground.settings.documents
+
+    def offer(device: str, document: str, sha256: str, size: int, timeout_s: float) -> str:
+        job = print_job(document)
+        paper = msgspec.to_builtins(PrintJob(document=document, sha256=sha256, size=size))
+        with ground.sessions.begin() as session:
+            jobs.create(
+                session, job, paper, [device], in_progress_timeout_s=timeout_s, queued_expiry_s=timeout_s
+            )
+        return job
+
+    tools = Tools(
+        sessions=ground.sessions,
+        contents=Contents(load_key(settings.data_dir), timedelta(days=chosen.purge_after_days)),
+        kinds=kinds.load(),
+        registry=registry,
+        payments=payments,
+        limits=Limits(printing_s=chosen.print_timeout_s),
+        clock=now,
+        chance=os.urandom,
+    )
+    pki_dir = settings.pki_dir
+    documents = Documents(
+        tools,
+        render=TypstRenderer(),
+        seal=PyhankoSealer(pki_dir / "seal.key", pki_dir / "seal.pem", pki_dir / "ca.pem"),
+        offer=offer,
+        public_url=settings.public_url,
+    )
+    jobs.on_ended(documents.news.on_job_ended)
+    return documents
 
 
 def _captions(ground: Ground, jobs: Jobs) -> Captions:
@@ -175,6 +229,7 @@ def _subscribe(ground: Ground, ways: Ways) -> None:
         "job-start-next": requests.start_next,
         "job-describe": requests.describe,
         "job-update": requests.update,
+        "evidence": ways.documents.news.on_evidence,
         "caption-final": ways.captions.on_final,
         "caption-partial": ways.captions.on_partial,
     }.items():
@@ -237,7 +292,10 @@ def bootstrap_app(ground: Ground) -> FastAPI:
 
 def device_app(ground: Ground, ways: Ways) -> FastAPI:
     """The application of the device listener: enrolled devices only."""
-    routers = [job_api.device_router(ways.bundles)]
+    routers = [
+        job_api.device_router(ways.bundles),
+        document_api.router(ways.documents.counter, ground.sessions),
+    ]
     app = build("Civic Fleet devices", routers, body_bytes_max=BYTES_MAX)
     openapi.describe(app, who="For devices with a certificate of this fleet (mutual TLS).")
     members.protect(app, ground.sessions, now=now)
@@ -256,6 +314,7 @@ async def _run(ground: Ground, ways: Ways, servers: Servers) -> None:
             serving = tasks.create_task(servers.run(), name="listeners")
             repeated = [
                 tasks.create_task(jobs_run.sweep_forever(ways.jobs, now), name="jobs"),
+                tasks.create_task(ways.documents.watch(), name="documents"),
                 *(tasks.create_task(_repeat(*one), name=one[0]) for one in _chores(ground)),
             ]
             log.info("control_plane_started", extra=servers.ports())

@@ -81,4 +81,7 @@ def _add_problems(operation: dict[str, Any], *, closed: bool) -> None:
     if closed:
         possible |= {"401": "Nobody is signed in.", "403": "The caller may not do this."}
     for status, description in possible.items():
-        responses.setdefault(status, {"description": description, **_ANSWER})
+        responses.setdefault(status, {"description": description})
+    for status, response in responses.items():
+        if status >= "400":
+            response.setdefault("content", _ANSWER["content"])

@@ -47,10 +47,11 @@ PUBLIC = {
 """What anybody may ask for. Whoever makes another thing public writes it here, so that it is seen."""
 
 
-@pytest.fixture
-def ground(tmp_path):
-    path = tmp_path / "cloud.toml"
-    path.write_text(SETTINGS.format(folder=tmp_path))
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cloud")
+    path = folder / "cloud.toml"
+    path.write_text(SETTINGS.format(folder=folder))
     chosen = settings.load(path, {})
     pki.prepare(chosen.pki_dir, ["localhost"], datetime.now(UTC))
     engine = connect(chosen.main_database_url)
@@ -60,9 +61,15 @@ def ground(tmp_path):
         yield ground
 
 
-@pytest.fixture
-def pages(ground):
-    return main.pages_app(ground, main.make_ways(ground))
+@pytest.fixture(scope="module")
+def ways(ground):
+    with main.make_ways(ground) as ways:
+        yield ways
+
+
+@pytest.fixture(scope="module")
+def pages(ground, ways):
+    return main.pages_app(ground, ways)
 
 
 def path_of(route):
@@ -129,8 +136,8 @@ def test_the_bootstrap_listener_has_enrolment_and_nothing_else(ground):
     }
 
 
-def test_the_device_listener_is_closed_without_a_device(ground):
-    app = main.device_app(ground, main.make_ways(ground))
+def test_the_device_listener_is_closed_without_a_device(ground, ways):
+    app = main.device_app(ground, ways)
     stranger = TestClient(app)
     for route, method in calls(app):
         answer = stranger.request(method, path_of(route))
