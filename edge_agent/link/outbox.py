@@ -23,7 +23,7 @@ HISTORICAL_AFTER_S = 300.0
 RESEND_WAIT_MAX_S = 60.0
 """Each round without an answer doubles the wait up to here, so that a cloud that is away is not flooded."""
 ROW_OVERHEAD_BYTES = 160
-"""Of the disk, for each message beside its body: topic, ids, index (measured: 150 on SQLite 3.40)."""
+"""Of the disk, for each message beside its body: 110 were measured on SQLite 3.40 with a short topic."""
 
 
 @dataclass(frozen=True)
