@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import sqlite3
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -89,6 +90,32 @@ class City:
     def registry_url(self) -> str:
         """The cadastre."""
         return f"http://{LOOPBACK}:{self.ports.cadastre}"
+
+    @property
+    def bootstrap_url(self) -> str:
+        """Where devices enrol."""
+        return f"https://localhost:{self.ports.bootstrap}"
+
+    @property
+    def device_url(self) -> str:
+        """Where devices are served."""
+        return f"https://localhost:{self.ports.device}"
+
+    def trust(self, device: str | None = None) -> ssl.SSLContext:
+        """TLS that trusts the city's authority, and shows the certificate of `device`."""
+        context = ssl.create_default_context(cafile=str(self.folder.cloud / "pki" / "ca.pem"))
+        if device is not None:
+            pki = self.folder.device(device) / "data" / "pki"
+            context.load_cert_chain(pki / "device.pem", pki / "device.key")
+        return context
+
+    def linked(self, device: str) -> int:
+        """How often a device has connected to the broker."""
+        return self.children[device].log.count(LINK_UP)
+
+    async def link_up(self, device: str, count: int) -> None:
+        """Wait until a device has connected `count` times."""
+        await self.children[device].log.wait(LINK_UP, count)
 
     @property
     def spoken(self) -> str:
@@ -248,6 +275,7 @@ class City:
                 "document_reader_port": hardware.reader.port,
                 "receipt_printer_port": hardware.receipts.port,
                 "terminal_url": self.payments_url,
+                "verify_url": f"{self.ports.pages_url}/verify",
             }
         else:
             models = self.plan.cache.resolve() / "models"

@@ -5,20 +5,26 @@ Each step has its time and a sentence; one that fails does not stop the others t
 
 import asyncio
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
 
+from contract.enrolment import EST_PREFIX
+from contract.ids import RANDOM_BYTES, uuid7
+from simulators.city.citizen import KIND, Citizen
 from simulators.city.city import ADMIN, City, Password
 from simulators.city.report import Report, StepError
 from simulators.city.visitor import Page, Visitor
 from simulators.city.words import word_error
+from simulators.people import Person
 
-STAFF_PAGES = ("/sittings", "/audit")
+STAFF_PAGES = ("/status", "/devices", "/jobs", "/documents", "/sittings", "/audit")
 HALL_LANGUAGE = "en"
 TITLE = "Kuvendi i Komunës: mbledhja e provës"
 WORD_ERROR_MAX = 0.15
@@ -26,6 +32,15 @@ QUIET_S = 8.0
 """After the last word of the debate, so long may the last line take."""
 LOOK_S = 0.25
 """Between two looks at something that only a page tells."""
+
+POINTS_MIN = 5
+"""Values that each device has told at least, by its first sample."""
+VISITORS = (("sq", "Albanian"), ("sr-Latn", "Serbian"), ("en", "English"))
+PENDING = ("QUEUED", "IN_PROGRESS")
+_ROW = re.compile(r'<th scope="row"><a href="/devices/([a-z0-9-]+)">(.*?)</tr>', re.DOTALL)
+_GOOD = '"chip good"'
+_STORED = re.compile(r"([\d,]+) values stored so far")
+_SERIAL = re.compile(r"\bPR-\d{4}-\d{6}\b")
 
 Do = Callable[[], Coroutine[Any, Any, str]]
 
@@ -64,7 +79,7 @@ class Story:
         self.city = city
         self.report = report
         self.url = city.ports.pages_url
-        self.staff = Visitor("sq")
+        self.staff = Visitor("en")
         self.session = ""
         self.captions = Captions()
 
@@ -78,6 +93,11 @@ class Story:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self.sitting())
                     group.create_task(self.meanwhile())
+                if self.city.plan.kiosk_ids:
+                    device = self.city.plan.kiosk_ids[0]
+                    await self.step(f"the agent of {device} restarts", 60, partial(self.restart, device))
+                await self.step("the agents of all devices restart", 120, self.restart_all)
+                await self.step("every job has ended", 30, self.jobs_over)
 
     async def step(self, name: str, within_s: float, do: Do) -> bool:
         """One step of the report."""
@@ -238,6 +258,232 @@ class Story:
 
     async def meanwhile(self) -> None:
         """What the others do while people speak in the hall."""
+        await self.step("the operator sees every device and its health", 60, self.look_at_fleet)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.documents())
+            group.create_task(self.operations())
+        await self.step("what is malformed or foreign is refused with a sentence", 60, self.refusals)
+
+    async def look_at_fleet(self) -> str:
+        """The device list and the status page, until every device is there and has told its health."""
+        wanted = set(self.city.plan.kiosk_ids + self.city.plan.hall_ids)
+
+        async def all_there() -> bool:
+            page = await self.staff.open(f"{self.url}/devices")
+            there = {row[0] for row in _ROW.findall(page.html) if _GOOD in row[1]}
+            self.report.devices_enrolled = len(there & wanted)
+            status = await self.staff.open(f"{self.url}/status")
+            found = _STORED.search(status.text)
+            self.report.telemetry_points = int(found[1].replace(",", "")) if found else 0
+            return there >= wanted and self.report.telemetry_points >= POINTS_MIN * len(wanted)
+
+        await self._until(all_there, 50)
+        return (
+            f"{self.report.devices_enrolled} of {len(wanted)} devices enrolled and connected, "
+            f"{self.report.telemetry_points} values stored"
+        )
+
+    # --- documents ---
+
+    async def documents(self) -> None:
+        """Citizens at several kiosks at once, each in another language; then their papers are verified."""
+        holders = list(self.city.citizens().values())
+        played = zip(self.city.plan.kiosk_ids, VISITORS, holders, strict=False)
+        async with asyncio.TaskGroup() as group:
+            for device, (language, name), person in played:
+                group.create_task(
+                    self.step(
+                        f"a citizen at {device} gets a paper in {name}",
+                        150,
+                        partial(self.citizen, device, person, language),
+                    )
+                )
+        await self.step("every printed paper is paid for, once", 60, self.money)
+
+    async def citizen(self, device: str, person: Person, language: str) -> str:
+        """One visit; then anybody verifies the paper by the code on it."""
+        citizen = Citizen(self.city, device, person, language)
+        try:
+            paper = await citizen.visit()
+        finally:
+            await citizen.close()
+        impressions = self.city.kiosks[device].printer.tray.impressions()
+        if set(impressions.values()) != {1}:
+            raise StepError(f"{device} printed {dict(impressions)}")
+        self.report.documents_printed += 1
+        serial = await self.verify(paper.code, language)
+        if serial not in paper.receipt:
+            raise StepError(f"the receipt does not name {serial}")
+        return f"{len(paper.pdf)} bytes sealed and printed, receipt taken, {serial} verified by its code"
+
+    async def verify(self, code: str, language: str) -> str:
+        """The QR code's address, and the code typed in by hand, in the reader's language."""
+        async with Visitor(language) as anybody:
+            scanned = await anybody.open(f"{self.url}/v/{code.replace('-', '')}")
+            typed = await anybody.open(f"{self.url}/{language}/verify")
+            typed = await anybody.send(typed, "/verify", {"code": code.lower()})
+        serials = {found[0] for page in (scanned, typed) if (found := _SERIAL.search(page.text))}
+        if len(serials) != 1 or httpx.codes.OK not in (scanned.status, typed.status):
+            raise StepError(f"{scanned.url} ({scanned.status}) does not say which paper it is")
+        return serials.pop()
+
+    async def money(self) -> str:
+        """The provider's statement says the same as the printers' trays."""
+        async with httpx.AsyncClient() as client:
+
+            async def settled() -> bool:
+                told = (await client.get(f"{self.city.payments_url}/statement")).json()
+                references = told["captured_references"]
+                if len(set(references)) != len(references):
+                    raise StepError("money was taken twice for one paper")
+                self.report.documents_captured = len(references)
+                return len(references) >= self.report.documents_printed
+
+            await self._until(settled, 50)
+        if (
+            self.report.documents_captured != self.report.documents_printed
+            or not self.report.documents_printed
+        ):
+            raise StepError(
+                f"{self.report.documents_printed} papers printed, {self.report.documents_captured} paid"
+            )
+        return f"{self.report.documents_captured} payments captured"
+
+    # --- jobs ---
+
+    async def operations(self) -> None:
+        """An operator orders jobs on one device and on all."""
+        one = self.city.plan.kiosk_ids[-1] if self.city.plan.kiosk_ids else self.city.plan.hall_ids[-1]
+        everybody = len(self.city.plan.kiosk_ids + self.city.plan.hall_ids)
+        await self.step(
+            f"diagnostics of {one} are collected", 60, partial(self.job, "collect-diagnostics", one, 1)
+        )
+        await self.step(
+            "diagnostics of all devices are collected",
+            90,
+            partial(self.job, "collect-diagnostics", "all", everybody),
+        )
+
+    async def job(self, operation: str, target: str, devices: int) -> str:
+        """Order one on the page, watch it until every device has succeeded."""
+        page = await self.staff.open(f"{self.url}/jobs")
+        page = await self.staff.send(page, "/jobs", {"operation": operation, "target": target})
+        job = page.url.rsplit("/", 1)[1]
+        shown: list[dict[str, Any]] = []
+
+        async def ended() -> bool:
+            nonlocal shown
+            told = await self.staff.json(f"{self.url}/api/v1/jobs/{job}")
+            shown = told["executions"]
+            return all(each["status"] not in PENDING for each in shown)
+
+        await self._until(ended, 120)
+        bad = [f"{each['device']} {each['status']}" for each in shown if each["status"] != "SUCCEEDED"]
+        if bad or len(shown) != devices:
+            raise StepError(f"{job}: {len(shown)} of {devices} devices; not well: {', '.join(bad[:5])}")
+        return f"{len(shown)} of {devices} succeeded"
+
+    async def restart(self, device: str) -> str:
+        """The agent ends, is started again, and connects."""
+        starts = self.city.children[device].starts
+        connected = self.city.linked(device)
+        detail = await self.job("restart-agent", device, 1)
+        await self.city.link_up(device, connected + 1)
+        if self.city.children[device].starts != starts + 1:
+            raise StepError(f"{device} was started {self.city.children[device].starts - starts} times")
+        return f"{detail}; the agent is a new process and connected"
+
+    async def restart_all(self) -> str:
+        """Every agent of the fleet, once the sitting is over."""
+        devices = self.city.plan.kiosk_ids + self.city.plan.hall_ids
+        connected = {device: self.city.linked(device) for device in devices}
+        detail = await self.job("restart-agent", "all", len(devices))
+        await asyncio.gather(*(self.city.link_up(device, connected[device] + 1) for device in devices))
+        return f"{detail}; all are connected again"
+
+    async def jobs_over(self) -> str:
+        """No job is left without an end."""
+        ends = 0
+        cursor = ""
+        while True:
+            told = await self.staff.json(f"{self.url}/api/v1/jobs?limit=100{cursor}")
+            for job in told["jobs"]:
+                pending = [status for status in job["devices"] if status in PENDING]
+                if pending:
+                    raise StepError(f"{job['job']} has not ended: {job['devices']}")
+                ends += sum(job["devices"].values())
+            if told["next"] is None:
+                break
+            cursor = f"&cursor={told['next']}"
+        self.report.jobs_ended = ends
+        return f"{ends} executions, every one with an end"
+
+    # --- bad input ---
+
+    async def refusals(self) -> str:
+        """What a stranger or a broken device sends: refused, with a sentence, and nobody else notices."""
+        said = [
+            await self._wrong_token(),
+            *await self._wrong_documents(),
+            await self._wrong_code(),
+            await self._wrong_form(),
+        ]
+        return "; ".join(said)
+
+    async def _wrong_token(self) -> str:
+        """A one-time token that does not exist."""
+        async with httpx.AsyncClient(verify=self.city.trust()) as client:
+            answer = await client.post(
+                f"{self.city.bootstrap_url}{EST_PREFIX}/simpleenroll",
+                content=b"AAAA",
+                auth=("kiosk-01", "0" * 32),
+                headers={"Content-Type": "application/pkcs10"},
+            )
+        return _refused("a wrong token", answer, 403)
+
+    async def _wrong_documents(self) -> list[str]:
+        """A type that there is not, and a parcel that nobody offered, with a kiosk's own certificate."""
+        device = self.city.plan.kiosk_ids[-1]
+        person = next(iter(self.city.citizens().values()))
+        document = uuid7(int(time.time() * 1000), secrets.token_bytes(RANDOM_BYTES))
+        body = {
+            "document": document,
+            "visit": secrets.token_hex(8),
+            "kind": "passport",
+            "language": "sq",
+            "identification": {
+                "personal_number": person.personal_number,
+                "document_number": person.document_number,
+                "date_of_birth": person.date_of_birth.isoformat(),
+            },
+        }
+        url = f"{self.city.device_url}/api/v1/documents"
+        async with httpx.AsyncClient(verify=self.city.trust(device)) as client:
+            kind = await client.post(url, json=body)
+            begun = await client.post(url, json=body | {"kind": KIND})
+            begun.raise_for_status()
+            parcel = await client.post(f"{url}/{document}/subject", json={"subject": "UL-0-00000"})
+            ended = await client.post(f"{url}/{document}/cancel")
+            ended.raise_for_status()
+        return [
+            _refused("an unknown type of document", kind, 422, "unknown-kind"),
+            _refused("an unknown parcel", parcel, 422, "unknown-subject"),
+        ]
+
+    async def _wrong_code(self) -> str:
+        """A code that is on no paper."""
+        async with Visitor("sr-Cyrl") as anybody:
+            page = await anybody.open(f"{self.url}/v/{'0' * 26}")
+        if _SERIAL.search(page.text) or page.status not in (httpx.codes.OK, httpx.codes.NOT_FOUND):
+            raise StepError(f"an unknown code is answered with {page.status}: {page.text[:200]}")
+        return "an unknown code is no paper"
+
+    async def _wrong_form(self) -> str:
+        """A change without the form's token."""
+        answer = await self.staff.post(f"{self.url}/jobs", {"operation": "restart-agent", "target": "all"})
+        if answer.status != httpx.codes.FORBIDDEN:
+            raise StepError(f"a change without its token is answered with {answer.status}")
+        return "a change without the form's token is refused"
 
     # --- instruments ---
 
@@ -250,6 +496,14 @@ class Story:
         async with asyncio.timeout(within_s):
             while not await holds():  # noqa: ASYNC110 - only the page can tell
                 await asyncio.sleep(LOOK_S)
+
+
+def _refused(what: str, answer: httpx.Response, status: int, code: str = "") -> str:
+    """A problem document with a sentence is the right answer."""
+    told = answer.json() if "json" in answer.headers.get("content-type", "") else {}
+    if answer.status_code != status or not told.get("detail") or (code and told.get("code") != code):
+        raise StepError(f"{what} is answered with {answer.status_code}: {answer.text[:200]}")
+    return f"{what} is refused"
 
 
 def _session_of(page: Page) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -114,6 +114,20 @@ class Visitor:
     async def open(self, url: str) -> Page:
         """Open a page."""
         return _page(await self._client.get(url))
+
+    async def json(self, url: str) -> Any:
+        """What a program is told there.
+
+        Raises:
+            httpx.HTTPStatusError: it was refused.
+        """
+        answer = await self._client.get(url)
+        answer.raise_for_status()
+        return answer.json()
+
+    async def post(self, url: str, values: Mapping[str, str]) -> Page:
+        """Send something that no page has asked for."""
+        return _page(await self._client.post(url, data=dict(values)))
 
     async def send(
         self,
