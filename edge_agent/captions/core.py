@@ -311,7 +311,7 @@ class Captioner:
 
     def _listen(self, told: SetSitting, position: int, wall_ms: int, now: Instant) -> list[Effect]:
         if told.lang not in self._languages:
-            return [Note("recognition_impossible", {"session": told.session, "lang": told.lang})]
+            return [Note("recognition_refused", {"session": told.session, "lang": told.lang})]
         self._generation += 1
         self._recogniser = _Restarts(RECOGNISER_BACKOFF_S)
         self._listening = _Listening(
@@ -493,7 +493,7 @@ class Captioner:
         state = self._listening
         if state is not None and self._recogniser.retry_at is None and now >= self._hangs_at(state):
             effects += self._recogniser_down(state, now)
-            effects.append(Note("recogniser_hangs", {}))
+            effects.append(Note("recogniser_hung", {}))
         elif state is not None and self._recogniser.due(now):
             self._generation += 1
             self._recogniser.retry_at = None

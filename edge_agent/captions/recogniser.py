@@ -7,6 +7,7 @@ cannot give it again, ends when stdin ends, and needs no signal handlers: it may
 import argparse
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -98,6 +99,8 @@ def main() -> int:
     parser.add_argument("--rate-hz", type=int, required=True)
     parser.add_argument("--language", required=True)
     asked = parser.parse_args()
+    # Ctrl-C is meant for the agent, which ends its child.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = _private_stdout()
 
     def write(line: bytes) -> None:

@@ -21,7 +21,7 @@ from edge_agent.captions.microphone_command import MicrophoneCommand
 from edge_agent.captions.recogniser_process import RecogniserProcess, command
 from edge_agent.captions.ring import SAMPLE_BYTES, Ring
 from edge_agent.captions.sitting_file import SittingFile
-from edge_agent.errors import MalformedError, RefusedError, UnavailableError
+from edge_agent.errors import MalformedError, RefusedError, SettingsError, UnavailableError
 from edge_agent.ports import Link
 from edge_agent.settings import Recorder
 
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 BLOCK_MS = 200
 """Sound is handed on in such pieces: waking up for half of it would cost twice, for words 50 ms sooner."""
+RATE_HZ_MIN = 8_000
+RATE_HZ_MAX = 192_000
 RING_S = 60
 """Sound that is kept for a recogniser that died; 5.8 MB at 48 kHz."""
 MICROPHONE_SILENT_S = 5.0
@@ -99,7 +101,11 @@ async def start_recogniser(settings: Recorder, language: str) -> Recogniser:
 
 
 class Captions:
-    """The captions of one recorder. `run` it once; set its sitting at any time."""
+    """The captions of one recorder. `run` it once; set its sitting at any time.
+
+    Raises:
+        SettingsError: the microphone's settings make no sense.
+    """
 
     def __init__(
         self,
@@ -110,6 +116,7 @@ class Captions:
         open_microphone: OpenMicrophone = open_microphone,
         start_recogniser: StartRecogniser = start_recogniser,
     ) -> None:
+        _check(settings)
         self._link = link
         self._settings = settings
         self._file = file
@@ -288,12 +295,12 @@ class Captions:
                 first = False
                 if frame.position - position > OVERRUN_S * self._rate:
                     lost_ms = (frame.position - position) * 1000 // self._rate
-                    log.warning("sound_overrun", extra={"lost_ms": lost_ms})
+                    log.warning("sound_lost", extra={"lost_ms": lost_ms})
                 skip = max(0, position - frame.position)
                 frame = Audio(frame.position + skip, frame.pcm[skip * SAMPLE_BYTES :])
             if found.serial > serial:
                 lost_ms = (found.serial - serial) * BLOCK_MS
-                log.warning("sound_overrun", extra={"lost_ms": lost_ms})
+                log.warning("sound_lost", extra={"lost_ms": lost_ms})
             serial = found.serial + 1
             await child.feed(frame)
 
@@ -306,6 +313,16 @@ class Captions:
         if task is not None and not task.done():
             task.cancel()
             await asyncio.wait([task])
+
+
+def _check(settings: Recorder) -> None:
+    if not RATE_HZ_MIN <= settings.microphone_rate_hz <= RATE_HZ_MAX:
+        raise SettingsError(
+            f"recorder.microphone_rate_hz is {settings.microphone_rate_hz}: "
+            f"{RATE_HZ_MIN} to {RATE_HZ_MAX} are taken"
+        )
+    if not settings.microphone_command:
+        raise SettingsError("recorder.microphone_command is empty: give the command and its arguments")
 
 
 def _answer(effect: core.Answer, asked: asyncio.Future[str] | None, failed: UnavailableError | None) -> None:

@@ -127,6 +127,7 @@ def main() -> int:
     asked = parser.parse_args()
     pulled: list[int] = []
     signal.signal(signal.SIGUSR1, lambda number, _frame: pulled.append(number))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     begin = time.time() + asked.before_s
     player = Player(
         speech=load(asked.wav, asked.rate, asked.after),

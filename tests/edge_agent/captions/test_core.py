@@ -174,7 +174,7 @@ def test_a_language_without_a_model_is_told_and_not_recognised():
     effects = hall.tell(set_to(told(lang="sq")))
     assert StartRecogniser not in kinds(effects)
     assert only(effects, Answer) == Answer("no captions: this recorder has no model for sq, only for en")
-    assert only(effects, Note) == Note("recognition_impossible", {"session": "s1", "lang": "sq"})
+    assert only(effects, Note) == Note("recognition_refused", {"session": "s1", "lang": "sq"})
 
 
 def test_an_older_version_changes_nothing():
@@ -331,7 +331,7 @@ def test_a_child_that_hangs_is_killed_and_started_again():
     hall.now += 5
     hall.hear(Heard(position=RATE, quiet=True))
     assert hall.captioner.deadline() == hall.now + SILENT_S_MAX
-    assert hall.wait() == [StopRecogniser(), Note("recogniser_hangs", {})]
+    assert hall.wait() == [StopRecogniser(), Note("recogniser_hung", {})]
     assert hall.tell(RecogniserLost(hall.generation, "killed")) == []
     assert kinds(hall.wait()) == [StartRecogniser]
     assert hall.captioner.deadline() == hall.now + LOADING_S_MAX

@@ -14,7 +14,7 @@ from contract.captions import CaptionState, SetSitting
 from edge_agent.captions.child_protocol import Audio, Gap, Guess, Ready, Said
 from edge_agent.captions.run import Captions
 from edge_agent.captions.sitting_file import SittingFile
-from edge_agent.errors import MalformedError, RefusedError, UnavailableError
+from edge_agent.errors import MalformedError, RefusedError, SettingsError, UnavailableError
 from edge_agent.settings import Recorder
 from tests.edge_agent.captions.fakes import WAIT_S, FakeChild, FakeLink, FakeMicrophone, tone
 
@@ -284,6 +284,18 @@ async def test_words_never_reach_the_log(tmp_path, caplog):
         child.messages.put_nowait(UnavailableError("killed"))
         await hall.child()
     assert "Zebra" not in "".join(str(vars(record)) for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("command", "rate", "sentence"),
+    [(["arecord"], 0, "microphone_rate_hz is 0"), ([], RATE, "microphone_command is empty")],
+)
+def test_settings_that_make_no_sense_are_refused(tmp_path, command, rate, sentence):
+    settings = Recorder(
+        microphone_command=command, microphone_rate_hz=rate, model_dir=tmp_path, vad_model=tmp_path
+    )
+    with pytest.raises(SettingsError, match=sentence):
+        Captions(FakeLink(), settings, SittingFile(tmp_path / "sittings.json"))
 
 
 def test_the_agents_process_loads_no_numeric_library():
