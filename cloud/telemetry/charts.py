@@ -56,9 +56,9 @@ def chart(
     low: float | None = None,
     high: float | None = None,
 ) -> Chart:
-    """The chart of `points` (ms, value), of which there is at least one; `low` and `high` fix the scale."""
-    values = [value for _, value in points]
-    ticks = _ticks(min(values) if low is None else low, max(values) if high is None else high)
+    """The chart of `points` (ms, value), at least one; its scale has `low` and `high` in it."""
+    values = [value for _, value in points] + [end for end in (low, high) if end is not None]
+    ticks = _ticks(min(values), max(values))
     bottom, top = ticks[0], ticks[-1]
 
     def x(at: float) -> float:

@@ -24,15 +24,16 @@ UNITS = {
     "printer_toner_pct": "%",
     "microphone_level_dbfs": "dBFS",
 }
-SCALES: dict[str, tuple[float | None, float | None]] = {
+SCALES: dict[str, tuple[float, float]] = {
     "cpu_pct": (0, 100),
     "memory_pct": (0, 100),
     "disk_pct": (0, 100),
     "printer_toner_pct": (0, 100),
     "microphone_level_dbfs": (-120, 0),
-    "outbox_waiting": (0, None),
+    "outbox_waiting": (0, 10),
+    "clock_skew_ms": (-100, 100),
 }
-"""Ends of the vertical axis where they are fixed."""
+"""What the vertical axis shows at least."""
 CONCERNS = {
     Concern.OFFLINE: N_("Not connected: look at its power and its cable"),
     Concern.SILENT: N_("Connected, but sends no values: restart its agent"),
