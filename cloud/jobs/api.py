@@ -25,6 +25,16 @@ PATH = "/api/v1/jobs"
 DIAGNOSTICS_PATH = "/api/v1/diagnostics"
 
 
+_BUNDLE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"type": "object", "properties": {"job": {"type": "string"}}}}
+        },
+    }
+}
+
+
 class NewJob(BaseModel):
     """What to do where; `targets` are device ids, or `["all"]`."""
 
@@ -120,7 +130,7 @@ def device_router(bundles: Bundles) -> APIRouter:
     """The routes for devices: a bundle comes in, its id goes out."""
     routes = APIRouter()
 
-    @routes.post(DIAGNOSTICS_PATH, status_code=201)
+    @routes.post(DIAGNOSTICS_PATH, status_code=201, openapi_extra=_BUNDLE)
     async def hand_in(request: Request) -> Response:
         device = peer(request)
         kept = await run_in_threadpool(bundles.receive, device, await request.body())

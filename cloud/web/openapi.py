@@ -34,9 +34,18 @@ PROBLEM: dict[str, Any] = {
     },
 }
 _ANSWER = {"content": {PROBLEM_MEDIA: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-_ALWAYS = {"500": "It was our fault."}
-_WITH_BODY = {"400": "The body cannot be understood.", "413": "The body is too large."}
+_ALWAYS = {
+    "500": "It was our fault.",
+    "503": "A service that is needed does not answer; `Retry-After` says when.",
+}
+_WITH_CHANGE = {
+    "400": "What was sent cannot be understood.",
+    "409": "The state of things forbids it.",
+    "413": "The body is too large.",
+}
 _WITH_INPUT = {"422": "A value is not taken; `errors` names the fields."}
+_WITH_NAME = {"404": "There is no such thing."}
+_CLOSED = {"401": "Nobody is signed in.", "403": "The caller may not do this."}
 
 
 def describe(app: FastAPI, *, who: str) -> None:
@@ -65,21 +74,25 @@ def document(app: FastAPI, who: str) -> dict[str, Any]:
     schemas["Problem"] = PROBLEM
     public_paths = {route.path_format for route in routes if is_public(route.endpoint)}
     for path, operations in made.get("paths", {}).items():
-        for operation in operations.values():
-            _add_problems(operation, closed=path not in public_paths)
+        for method, operation in operations.items():
+            _add_problems(operation, changes=method not in ("get", "head"), closed=path not in public_paths)
     return made
 
 
-def _add_problems(operation: dict[str, Any], *, closed: bool) -> None:
+def _add_problems(operation: dict[str, Any], *, changes: bool, closed: bool) -> None:
+    """What `cloud.web.problems` and the guards can answer anywhere, beside what the route says of itself."""
     responses = operation["responses"]
     responses.pop("422", None)
+    parameters = operation.get("parameters", [])
     possible = dict(_ALWAYS)
-    if "requestBody" in operation:
-        possible |= _WITH_BODY | _WITH_INPUT
-    if "parameters" in operation:
+    if changes:
+        possible |= _WITH_CHANGE
+    if "requestBody" in operation or parameters:
         possible |= _WITH_INPUT
+    if any(parameter["in"] == "path" for parameter in parameters):
+        possible |= _WITH_NAME
     if closed:
-        possible |= {"401": "Nobody is signed in.", "403": "The caller may not do this."}
+        possible |= _CLOSED
     for status, description in possible.items():
         responses.setdefault(status, {"description": description})
     for status, response in responses.items():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
@@ -21,6 +22,9 @@ from cloud.database.models.operators import Operator, OperatorSession
 from cloud.operators import access
 from cloud.web.application import build, build_pages
 from cloud.web.pages import Pages
+
+if TYPE_CHECKING:
+    from cloud.main import Ground, Ways
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 
@@ -135,6 +139,24 @@ def listen() -> Iterator[Callable[[uvicorn.Config], int]]:
     yield start
     for each in running:
         each.stop()
+
+
+@pytest.fixture(scope="session")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Ground"]:
+    """What every way stands on in `cloud.main`; made once, because the workflow engine is one per process."""
+    from tests.cloud.planes import laid_ground  # takes a second: only for those who need it
+
+    with laid_ground(tmp_path_factory.mktemp("plane")) as ground:
+        yield ground
+
+
+@pytest.fixture(scope="session")
+def ways(ground: "Ground") -> Iterator["Ways"]:
+    """The ways of `cloud.main`, all of them."""
+    from cloud import main
+
+    with main.make_ways(ground) as ways:
+        yield ways
 
 
 @pytest.fixture

@@ -9,28 +9,10 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from starlette.routing import Mount
 
-from cloud import main, settings
-from cloud.database import migrate
-from cloud.database.engine import connect
-from cloud.enrolment import pki
+from cloud import main
 from cloud.web.public import is_public
 from tests.cloud.conftest import sign_in_as
 
-SETTINGS = """
-data_dir = "{folder}"
-public_url = "http://localhost"
-[pages]
-port = 0
-[bootstrap]
-port = 0
-[device]
-port = 0
-[broker]
-host = "localhost"
-[documents]
-registry_url = "http://127.0.0.1:9"
-payments_url = "http://127.0.0.1:9"
-"""
 PUBLIC = {
     "/",
     "/healthz",
@@ -45,26 +27,6 @@ PUBLIC = {
     "/api/v1/captions/{session}/{channel}/events",
 }
 """What anybody may ask for. Whoever makes another thing public writes it here, so that it is seen."""
-
-
-@pytest.fixture(scope="module")
-def ground(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cloud")
-    path = folder / "cloud.toml"
-    path.write_text(SETTINGS.format(folder=folder))
-    chosen = settings.load(path, {})
-    pki.prepare(chosen.pki_dir, ["localhost"], datetime.now(UTC))
-    engine = connect(chosen.main_database_url)
-    migrate.upgrade(engine)
-    engine.dispose()
-    with main.lay_ground(chosen) as ground:
-        yield ground
-
-
-@pytest.fixture(scope="module")
-def ways(ground):
-    with main.make_ways(ground) as ways:
-        yield ways
 
 
 @pytest.fixture(scope="module")
