@@ -56,7 +56,7 @@ check: setup
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-cache
-	@for member in $(MEMBERS); do $(VENV)/bin/deptry --config pyproject.toml $$member || exit 1; done
+	@for member in $(MEMBERS); do (cd $$member && ../$(VENV)/bin/deptry --no-ansi .) || exit 1; done
 
 test: packages models check
 	@$(PY) -m pytest -n 2 --dist loadgroup
