@@ -7,7 +7,7 @@ import os
 import wave
 from pathlib import Path
 
-import hibari  # type: ignore[import-untyped]  # ships no types
+import hibari
 import msgspec
 import numpy as np
 import numpy.typing as npt
