@@ -2,20 +2,18 @@
 
 import asyncio
 import re
-from dataclasses import dataclass
+from typing import Protocol, Self
 
 import httpx
 
-from simulators.city.city import City
-from simulators.city.paper import code_on
 from simulators.city.report import StepError
 from simulators.city.visitor import Page, Visitor
-from simulators.people import Person
 
 KIND = "possession-sheet"
 STEP_S = 30.0
 """How long a citizen waits for the next screen; printing has its own."""
 PRINT_S = 90.0
+LOOK_S = 0.1
 ENDS = frozenset({"failed", "doubt", "locked", "trouble", "closed", "cancelled", "counter"})
 """Screens after which there is no paper to come."""
 _SCREEN = re.compile(r'data-screen="([a-z-]+)"')
@@ -24,45 +22,41 @@ _CHOICE = re.compile(r'name="press" value="(subject:[^"]+)"')
 _LANG = re.compile(r'<html lang="([^"]+)"')
 
 
-@dataclass(frozen=True)
-class Paper:
-    """What the citizen goes home with."""
+class Hands(Protocol):
+    """What a citizen does besides touching the screen."""
 
-    code: str
-    pdf: bytes
-    receipt: str
+    async def lay_card_on_reader(self) -> None:
+        """The identity card."""
+
+    async def hold_card_to_terminal(self) -> bool:
+        """The payment card; False while the terminal asks for none."""
 
 
 class Citizen:
-    """One person in front of one kiosk."""
+    """One person in front of the kiosk `device`, whose touch page is at `url`."""
 
-    def __init__(self, city: City, device: str, person: Person, language: str) -> None:
-        self.city = city
+    def __init__(self, device: str, url: str, language: str, hands: Hands) -> None:
         self.device = device
-        self.person = person
+        self.url = url
         self.language = language
-        self.hardware = city.kiosks[device]
-        self.url = f"http://127.0.0.1:{city.ports.kiosks[device]}"
+        self.hands = hands
         self._visitor = Visitor(language)
         self._client = httpx.AsyncClient(timeout=STEP_S)
         self._page: Page | None = None
 
-    async def close(self) -> None:
-        """Leave."""
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
         await self._visitor.__aexit__()
 
-    async def visit(self) -> Paper:
-        """From the first screen to the paper in the hand.
+    async def choose(self) -> None:
+        """From the first screen up to the preview with its price.
 
         Raises:
-            StepError: there was no paper; the text says what the kiosk showed.
+            StepError: there will be no paper; the text says what the kiosk showed.
         """
-        await self.pay(await self.choose())
-        return await self.take()
-
-    async def choose(self) -> str:
-        """Up to the preview with its price; gives what was chosen."""
         await self.see("welcome")
         await self.press(f"language:{self.language}")
         await self.see("kinds")
@@ -72,38 +66,28 @@ class Citizen:
         await self.see("whom")
         await self.press("whom:myself")
         await self.see("identify")
-        self.hardware.lay_on_reader(self.person)
-        subject = ""
+        await self.hands.lay_card_on_reader()
         if await self.see("subjects", "preview") == "subjects":
-            subject = _first(_CHOICE, self.page)
-            await self.press(subject)
+            await self.press(_first(_CHOICE, self.page))
             await self.see("preview")
-        return subject
 
-    async def pay(self, _subject: str) -> None:
+    async def pay(self) -> None:
         """Press the button with the price, hold the card to the terminal."""
         await self.press("pay")
         await self.see("paying")
         async with asyncio.timeout(STEP_S):
-            while True:
-                answer = await self._client.post(
-                    f"{self.city.payments_url}/terminals/{self.device}/card", json={"outcome": "approve"}
-                )
-                if answer.status_code != httpx.codes.CONFLICT:
-                    break
-                await asyncio.sleep(0.1)  # the terminal does not ask for a card yet
-        answer.raise_for_status()
+            while not await self.hands.hold_card_to_terminal():  # noqa: ASYNC110 - only the terminal knows
+                await asyncio.sleep(LOOK_S)
 
-    async def take(self) -> Paper:
-        """Wait for paper and receipt, then go."""
-        receipts = len(self.hardware.receipts.receipts())
-        await self.see("done", within_s=PRINT_S)
-        await asyncio.to_thread(self.hardware.receipts.wait_for, receipts + 1, STEP_S)
-        pdf = self.hardware.printer.tray.papers()[-1].read_bytes()
+    async def wait_for_paper(self, within_s: float = PRINT_S) -> None:
+        """Stand there until the screen says that the paper is out."""
+        await self.see("done", within_s=within_s)
+
+    async def go(self) -> None:
+        """Press the last button; the kiosk is free for the next one."""
         await self.see("done")
         await self.press("finish")
         await self.see("welcome")
-        return Paper(code_on(pdf), pdf, self.hardware.receipts.receipts()[-1])
 
     # --- eyes and fingers ---
 

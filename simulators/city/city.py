@@ -86,6 +86,14 @@ class City:
         """The payment provider."""
         return f"http://{LOOPBACK}:{self.ports.payments}"
 
+    def terminal_url(self, device: str) -> str:
+        """The card terminal of a kiosk."""
+        return f"{self.payments_url}/terminals/{device}"
+
+    def kiosk_url(self, device: str) -> str:
+        """The touch page of a kiosk."""
+        return f"http://{LOOPBACK}:{self.ports.kiosks[device]}"
+
     @property
     def registry_url(self) -> str:
         """The cadastre."""

@@ -32,10 +32,7 @@ class CityDesk:
     @property
     def kiosks(self) -> Mapping[str, str]:
         """The touch page of each kiosk."""
-        return {
-            device: f"http://127.0.0.1:{self._city.ports.kiosks[device]}/"
-            for device in self._city.plan.kiosk_ids
-        }
+        return {device: f"{self._city.kiosk_url(device)}/" for device in self._city.plan.kiosk_ids}
 
     @property
     def halls(self) -> Sequence[str]:
@@ -112,7 +109,7 @@ class CityDesk:
 
     async def _card(self, device: str, outcome: str) -> None:
         self._kiosk(device)
-        await self._post(f"{self._city.payments_url}/terminals/{device}/card", {"outcome": outcome})
+        await self._post(f"{self._city.terminal_url(device)}/card", {"outcome": outcome})
 
     async def _registry(self, mode: str) -> None:
         await self._post(f"{self._city.registry_url}/fault", {"mode": mode})

@@ -1,5 +1,9 @@
 """The hardware of one kiosk: a printer, a document reader, a receipt printer; each can be used and broken."""
 
+import asyncio
+
+import httpx
+
 from simulators.devices.document_reader import SimulatedDocumentReader
 from simulators.devices.printer import Fault, Printers, SimulatedPrinter
 from simulators.devices.receipt_printer import SimulatedReceiptPrinter
@@ -40,3 +44,25 @@ class KioskHardware:
         """Unplug what is not a process; the printers end with their `Printers`."""
         self.reader.close()
         self.receipts.close()
+
+
+class CityHands:
+    """A citizen's hands at a kiosk of this city; `terminal` is the address of its card terminal."""
+
+    def __init__(self, hardware: KioskHardware, terminal: str, person: Person) -> None:
+        self._hardware = hardware
+        self._terminal = terminal
+        self._person = person
+
+    async def lay_card_on_reader(self) -> None:
+        """The identity card."""
+        await asyncio.to_thread(self._hardware.lay_on_reader, self._person)
+
+    async def hold_card_to_terminal(self) -> bool:
+        """The payment card; False while the terminal asks for none."""
+        async with httpx.AsyncClient() as client:
+            answer = await client.post(f"{self._terminal}/card", json={"outcome": "approve"})
+        if answer.status_code == httpx.codes.CONFLICT:
+            return False
+        answer.raise_for_status()
+        return True

@@ -19,6 +19,8 @@ from contract.enrolment import EST_PREFIX
 from contract.ids import RANDOM_BYTES, uuid7
 from simulators.city.citizen import KIND, Citizen
 from simulators.city.city import ADMIN, City, Password
+from simulators.city.hardware import CityHands
+from simulators.city.paper import code_on
 from simulators.city.report import Report, StepError
 from simulators.city.visitor import Page, Visitor
 from simulators.city.words import word_error
@@ -33,6 +35,7 @@ QUIET_S = 8.0
 LOOK_S = 0.25
 """Between two looks at something that only a page tells."""
 
+RECEIPT_S = 30.0
 POINTS_MIN = 5
 """Values that each device has told at least, by its first sample."""
 VISITORS = (("sq", "Albanian"), ("sr-Latn", "Serbian"), ("en", "English"))
@@ -302,19 +305,24 @@ class Story:
 
     async def citizen(self, device: str, person: Person, language: str) -> str:
         """One visit; then anybody verifies the paper by the code on it."""
-        citizen = Citizen(self.city, device, person, language)
-        try:
-            paper = await citizen.visit()
-        finally:
-            await citizen.close()
-        impressions = self.city.kiosks[device].printer.tray.impressions()
+        hardware = self.city.kiosks[device]
+        hands = CityHands(hardware, self.city.terminal_url(device), person)
+        receipts = len(hardware.receipts.receipts())
+        async with Citizen(device, self.city.kiosk_url(device), language, hands) as citizen:
+            await citizen.choose()
+            await citizen.pay()
+            await citizen.wait_for_paper()
+            told = await asyncio.to_thread(hardware.receipts.wait_for, receipts + 1, RECEIPT_S)
+            await citizen.go()
+        pdf = hardware.printer.tray.papers()[-1].read_bytes()
+        impressions = hardware.printer.tray.impressions()
         if set(impressions.values()) != {1}:
             raise StepError(f"{device} printed {dict(impressions)}")
         self.report.documents_printed += 1
-        serial = await self.verify(paper.code, language)
-        if serial not in paper.receipt:
+        serial = await self.verify(code_on(pdf), language)
+        if serial not in told[-1]:
             raise StepError(f"the receipt does not name {serial}")
-        return f"{len(paper.pdf)} bytes sealed and printed, receipt taken, {serial} verified by its code"
+        return f"{len(pdf)} bytes sealed and printed, receipt taken, {serial} verified by its code"
 
     async def verify(self, code: str, language: str) -> str:
         """The QR code's address, and the code typed in by hand, in the reader's language."""
