@@ -1,13 +1,15 @@
 """Building of the HTTP applications: flat routes, limits, headers, errors."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.errors import SettingsError
@@ -30,6 +32,9 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 HSTS = "max-age=31536000"
+_BYTES_MARK = "_fleet_takes_bytes"
+
+Endpoint = TypeVar("Endpoint")
 
 
 def build(title: str, routers: Iterable[APIRouter], *, body_bytes_max: int = BODY_BYTES_MAX) -> FastAPI:
@@ -112,18 +117,20 @@ class BodyLimit:
 
         async def counted() -> Message:
             nonlocal received
-            if declared.isdigit() and int(declared) > self.bytes_max:
-                raise self._too_large()
+            if declared.isdigit():
+                self._hold(int(declared), scope)
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.bytes_max:
-                raise self._too_large()
+            self._hold(received, scope)
             return message
 
         await self.app(scope, counted, send)
 
-    def _too_large(self) -> HTTPException:
-        return HTTPException(413, f"at most {self.bytes_max} bytes are taken")
+    def _hold(self, size: int, scope: Scope) -> None:
+        if size > self.bytes_max:
+            bytes_max = max(self.bytes_max, _stated_bytes_max(scope))
+            if size > bytes_max:
+                raise HTTPException(413, f"at most {bytes_max} bytes are taken")
 
 
 class SecurityHeaders:
@@ -147,6 +154,25 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, with_headers)
+
+
+def takes_bytes(bytes_max: int) -> Callable[[Endpoint], Endpoint]:
+    """Mark an endpoint that takes larger bodies than its application; stands below the route's decorator."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        setattr(endpoint, _BYTES_MARK, bytes_max)
+        return endpoint
+
+    return mark
+
+
+def _stated_bytes_max(scope: Scope) -> int:
+    """What the endpoint that this request is for says of itself; 0 where it says nothing."""
+    for route in scope["app"].router.routes:
+        match, child = route.matches(scope)
+        if match is Match.FULL:
+            return int(getattr(child.get("endpoint"), _BYTES_MARK, 0))
+    return 0
 
 
 def _route(scope: Scope) -> str | None:
