@@ -39,6 +39,7 @@ EXIT_SETTINGS = 78
 def main(words: Sequence[str]) -> int:
     """Do what the command line says; gives the exit code."""
     given = _parser().parse_args(words)
+    os.umask(0o077)  # databases, keys and bundles are nobody else's
     try:
         chosen = settings.load(given.settings, os.environ)
         logs.configure()
@@ -112,7 +113,10 @@ def _wanted(given: argparse.Namespace) -> list[tuple[str, str, str]]:
 
 
 def revoke(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
-    """Revoke every certificate of a device, and sign the list that the broker reads."""
+    """Revoke every certificate of a device, and sign the list anew.
+
+    The broker knows of it after `broker-config` was run again and it was sent SIGHUP.
+    """
     now = datetime.now(UTC)
     with _sessions(chosen) as sessions:
         with sessions.begin() as session:

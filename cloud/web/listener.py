@@ -21,6 +21,8 @@ KEEP_ALIVE_S = 20
 SHUTDOWN_S = 5
 """How long open requests may go on after a stop was asked for; server-sent events never end by themselves."""
 CONNECTIONS_MAX = 2000
+READERS_MAX = 5000
+"""Connections for pages: each reader of live captions holds one for hours."""
 _COMMON: dict[str, Any] = {
     "log_config": None,
     "access_log": False,
@@ -30,7 +32,6 @@ _COMMON: dict[str, Any] = {
     "proxy_headers": False,
     "timeout_keep_alive": KEEP_ALIVE_S,
     "timeout_graceful_shutdown": SHUTDOWN_S,
-    "limit_concurrency": CONNECTIONS_MAX,
 }
 
 
@@ -88,10 +89,11 @@ def over_tls(
         ssl_keyfile=pki / "server.key",
         ssl_ca_certs=str(pki / "ca.pem"),
         ssl_cert_reqs=needed,
+        limit_concurrency=CONNECTIONS_MAX,
         **_COMMON,
     )
 
 
 def plain(app: ASGIApp, host: str, port: int) -> uvicorn.Config:
     """A listener for pages; TLS before it is a proxy's."""
-    return uvicorn.Config(app, host, port, http=HttpToolsProtocol, **_COMMON)
+    return uvicorn.Config(app, host, port, http=HttpToolsProtocol, limit_concurrency=READERS_MAX, **_COMMON)

@@ -135,6 +135,7 @@ def test_init_makes_everything_once(city):
     assert len(first["one_time_password"]) == 19
     data = city.folder / "data"
     assert data.stat().st_mode & 0o777 == 0o700
+    assert (data / "fleet.db").stat().st_mode & 0o777 == 0o600
     keys = {path.name: path.read_bytes() for path in (data / "pki").iterdir()}
     assert answer(city.run("init")) == {"admin": "admin"}
     assert {path.name: path.read_bytes() for path in (data / "pki").iterdir()} == keys
