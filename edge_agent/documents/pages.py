@@ -151,6 +151,8 @@ class _Desk:
         screen = self._visits.screen
         translate = self._words[screen.language]
         name = "closed" if screen.blocked is not None else screen.step.value
+        if screen.warning and screen.step in STAGES:
+            name = "idle"  # an end keeps what it says and counts down below it
         page = self._environment.get_template(f"{name}.html").render(
             screen=screen,
             name=name,

@@ -108,6 +108,7 @@ class Kiosk:
         self._version = 0
         self._boot = os.urandom(4).hex()
         self._changed = asyncio.Event()
+        self._stopping = False
         self.token = os.urandom(TOKEN_BYTES).hex()
         self.serving = asyncio.Event()
         """Set when the page can be asked for."""
@@ -165,8 +166,8 @@ class Kiosk:
         self._feed(event)
 
     async def changed(self, version: str) -> None:
-        """Returns when `version` is no longer the present one."""
-        while self.version == version:
+        """Returns when `version` is no longer the present one, or the kiosk stops."""
+        while self.version == version and not self._stopping:
             await self._changed.wait()
 
     # The visit.
@@ -389,10 +390,15 @@ class Kiosk:
             )
         )
         self.serving.set()  # the socket listens already
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="kiosk-http")
         try:
-            await server.serve(sockets=[listener])
-        finally:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            self._stopping = True
+            self._changed.set()  # answers the questions that wait for a change
             server.should_exit = True
+            await serving
+            raise
 
     async def _keep_time(self) -> None:
         while True:

@@ -41,13 +41,15 @@ def kiosk_settings(**changes: Any) -> Settings:
             bootstrap_url="https://localhost", device_url="https://localhost", ca_file=Path("ca.pem")
         ),
         kiosk=KioskSettings(
-            page_port=0,
-            printer_uri="ipp://localhost/ipp/print",
-            document_reader_port=Path("reader"),
-            receipt_printer_port=Path("receipts"),
-            terminal_url="http://localhost",
-            verify_url="https://dokumente.prishtina.example/sq/verify",
-            **changes,
+            **{
+                "page_port": 0,
+                "printer_uri": "ipp://localhost/ipp/print",
+                "document_reader_port": Path("reader"),
+                "receipt_printer_port": Path("receipts"),
+                "terminal_url": "http://localhost",
+                "verify_url": "https://dokumente.prishtina.example/sq/verify",
+                **changes,
+            }
         ),
     )
 

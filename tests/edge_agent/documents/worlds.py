@@ -97,7 +97,7 @@ class MemoryCloud:
             case "payment":
                 return self._pay(document, msgspec.json.decode(body, type=Payment).authorisation)
             case "cancel":
-                if not DOCUMENT.allows(self.views[document].state, "void"):
+                if self.views[document].state not in ("requested", "identified", "priced"):
                     return _problem(409, "wrong-state")
                 self.move(document, "void")
             case "pdf":
