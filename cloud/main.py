@@ -34,6 +34,8 @@ from cloud.devices import pages as device_pages
 from cloud.devices.presence import Presences
 from cloud.documents import api as document_api
 from cloud.documents import kinds
+from cloud.documents import staff as document_staff
+from cloud.documents import verify as document_verify
 from cloud.documents.contents import Contents, load_key
 from cloud.documents.core import Limits
 from cloud.documents.counter import Tools
@@ -275,6 +277,8 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
         ),
         job_pages.router(ground.sessions, ways.jobs),
         job_api.router(ground.sessions, ways.jobs, ways.bundles),
+        document_verify.router(ground.sessions, ways.documents.tools.kinds, clock=now),
+        document_staff.router(ways.documents),
         caption_pages.router(ways.captions),
         caption_staff.router(ways.captions),
     ]
