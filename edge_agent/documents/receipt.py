@@ -5,7 +5,7 @@ Receipts are printed in a code page without Cyrillic: Serbian stands in Latin le
 
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from contract.languages import euros, latin, official_date
@@ -91,8 +91,12 @@ def _filled(text: str, bold: bool = False) -> list[Line]:
 
 
 def _plain(lines: list[Line]) -> list[Line]:
-    """Cyrillic as Latin; a digraph may lengthen a line, so the columns are held once more."""
+    """Cyrillic as Latin, and no control characters; a digraph may lengthen a line, so it is cut once more."""
     return [
-        Line(latin(line.text)[: COLUMNS // 2 if line.large else COLUMNS], line.centred, line.bold, line.large)
+        replace(line, text=_printable(latin(line.text))[: COLUMNS // 2 if line.large else COLUMNS])
         for line in lines
     ]
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)

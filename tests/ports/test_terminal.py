@@ -11,8 +11,9 @@ import httpx
 import pytest
 import uvicorn
 
-from edge_agent.documents.terminal import Authorisation, CardState, MemoryTerminal, Terminal
+from edge_agent.documents.terminal import Authorisation, CardState, Terminal
 from edge_agent.documents.terminal_http import HttpTerminal
+from edge_agent.documents.terminal_memory import MemoryTerminal
 from edge_agent.errors import RefusedError, SettingsError, UnavailableError
 from simulators.services.payments import Provider, payments_app
 

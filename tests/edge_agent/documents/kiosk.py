@@ -18,7 +18,8 @@ from edge_agent.documents.printer_memory import MemoryPrinter
 from edge_agent.documents.receipt_printer import MemoryReceiptPrinter
 from edge_agent.documents.run import Kiosk
 from edge_agent.documents.screen import Step
-from edge_agent.documents.terminal import CardState, MemoryTerminal
+from edge_agent.documents.terminal import CardState
+from edge_agent.documents.terminal_memory import MemoryTerminal
 from edge_agent.settings import Broker, Cloud, Settings
 from edge_agent.settings import Kiosk as KioskSettings
 from tests.edge_agent.documents.test_mrz import td1

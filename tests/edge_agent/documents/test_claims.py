@@ -9,7 +9,8 @@ from contract.documents import View
 from edge_agent.documents.claims import release
 from edge_agent.documents.ledger import Claim, MemoryLedger
 from edge_agent.documents.requests import ProblemError, Requests
-from edge_agent.documents.terminal import Authorisation, CardState, MemoryTerminal
+from edge_agent.documents.terminal import Authorisation, CardState
+from edge_agent.documents.terminal_memory import MemoryTerminal
 from edge_agent.errors import UnavailableError
 from tests.edge_agent.documents.worlds import MemoryCloud
 
