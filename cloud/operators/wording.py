@@ -17,6 +17,10 @@ ACTIONS = {
     "close-to-public-sitting": N_("Closed a sitting to the public"),
     "end-sitting": N_("Ended a sitting"),
     "cancel-sitting": N_("Cancelled a sitting"),
+    "deliver-document": N_("Decided that a paper was delivered"),
+    "void-document": N_("Decided that a paper was not delivered"),
+    "waive-document": N_("Gave up a payment"),
+    "note-document": N_("Took note of a document"),
 }
 
 

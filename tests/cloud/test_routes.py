@@ -23,6 +23,10 @@ PUBLIC = {
     "/{lang}/captions",
     "/{lang}/captions/{session}",
     "/{lang}/captions/{session}/transcript",
+    "/{lang}/verify",
+    "/{lang}/verify/{code}",
+    "/verify",
+    "/v/{code}",
     "/api/v1/captions",
     "/api/v1/captions/{session}/{channel}/events",
 }

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from cloud.documents.staff import DECISIONS
 from cloud.operators.wording import ACTIONS
 from contract.captions import SITTING
 
@@ -15,4 +16,5 @@ def test_every_action_that_is_audited_has_a_name():
         found |= set(re.findall(r'\b(?:audit|note)\((?:[^"()]|\([^()]*\))*"([a-z-]+)"', path.read_text()))
     assert {"create-job", "sign-in", "issue-enrolment-token", "create-sitting"} <= found
     found |= {f"{event}-sitting" for event in SITTING.events}
+    found |= {f"{decision}-document" for decision in DECISIONS}
     assert sorted(found - set(ACTIONS)) == []
