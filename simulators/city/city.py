@@ -4,11 +4,12 @@ import asyncio
 import csv
 import io
 import json
+import random
 import shutil
 import sqlite3
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from simulators import people
 from simulators.city import processes
 from simulators.city.files import write_embedded_broker, write_private, write_toml
 from simulators.city.folder import Folder
-from simulators.city.hardware import KioskHardware
+from simulators.city.hardware import KioskHardware, Thermometer
 from simulators.city.plan import PYTHON, Plan, Ports, agent_settings, cloud_settings
 from simulators.city.processes import Child, Command
 from simulators.city.servers import LOOPBACK, Served, serve
@@ -36,6 +37,7 @@ AT_ONCE = 3
 """Agents that start at the same time; more do not start sooner on two cores."""
 LINK_UP = "link_connected"
 RECOGNISER_READY = "recogniser_ready"
+TEMPERATURE_EVERY_S = 5.0
 ADMIN = "admin"
 
 Tell = Callable[[str], None]
@@ -143,6 +145,7 @@ class City:
         hardware = asyncio.create_task(asyncio.to_thread(self._switch_on))
         await self._issue_tokens()
         await asyncio.gather(debate, hardware)
+        self._begin(self._keep_warm())
         await self._start_agents()
         self._note_processes()
 
@@ -249,6 +252,22 @@ class City:
     def _enrolled(self, device: str) -> bool:
         return (self.folder.device(device) / "data" / "pki" / "device.pem").exists()
 
+    def _begin(self, life: Coroutine[Any, Any, None]) -> None:
+        """Something that goes on as long as the city does."""
+        self._tasks.add(asyncio.create_task(life))
+
+    async def _keep_warm(self) -> None:
+        """Every device has a temperature."""
+        chance = random.Random(self.plan.seed)
+        sensors = [
+            Thermometer(self.folder.device(device) / "temperature", chance)
+            for device in self.plan.kiosk_ids + self.plan.hall_ids
+        ]
+        while True:
+            for sensor in sensors:
+                sensor.drift()
+            await asyncio.sleep(TEMPERATURE_EVERY_S)
+
     async def _start_agents(self) -> None:
         devices = self.plan.hall_ids + self.plan.kiosk_ids
         self.tell(f"devices: {len(devices)} agents make their keys, enrol and connect")
@@ -323,8 +342,7 @@ class City:
     def keep_speaking(self) -> None:
         """From now on, people in a hall begin to speak whenever its recorder begins to write along."""
         for hall in self.plan.hall_ids:
-            task = asyncio.create_task(self._speak_when_heard(hall), name=f"debate {hall}")
-            self._tasks.add(task)
+            self._begin(self._speak_when_heard(hall))
 
     async def _speak_when_heard(self, hall: str) -> None:
         while True:

@@ -1,6 +1,8 @@
 """The hardware of one kiosk: a printer, a document reader, a receipt printer; each can be used and broken."""
 
 import asyncio
+import random
+from pathlib import Path
 
 import httpx
 
@@ -44,6 +46,22 @@ class KioskHardware:
         """Unplug what is not a process; the printers end with their `Printers`."""
         self.reader.close()
         self.receipts.close()
+
+
+class Thermometer:
+    """The sensor of one device: a file in the format of Linux's thermal zones."""
+
+    def __init__(self, file: Path, chance: random.Random) -> None:
+        self._file = file
+        self._chance = chance
+        self._celsius = chance.uniform(38, 52)
+
+    def drift(self) -> None:
+        """A little warmer or colder, never far from where it began."""
+        self._celsius += self._chance.gauss(0, 0.4) + (45 - self._celsius) * 0.02
+        beside = self._file.with_suffix(".new")
+        beside.write_text(f"{round(self._celsius * 1000)}\n", encoding="ascii")
+        beside.replace(self._file)
 
 
 class CityHands:

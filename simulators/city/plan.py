@@ -117,5 +117,8 @@ def agent_settings(plan: Plan, ports: Ports, device: str, folder: Path, *, tls: 
             "device_url": f"https://localhost:{ports.device}",
             "ca_file": plan.data.resolve() / "cloud" / "pki" / "ca.pem",
         },
-        "telemetry": {"period_s": plan.telemetry_period_s},
+        "telemetry": {
+            "period_s": plan.telemetry_period_s,
+            "temperature_file": folder / "temperature",
+        },
     }
