@@ -4,6 +4,7 @@ paho runs a thread of its own; everything it sees is handed to the event loop wi
 """
 
 import asyncio
+import select
 import ssl
 import threading
 from collections.abc import Callable, Sequence
@@ -24,6 +25,8 @@ from edge_agent.errors import SettingsError
 SESSION_EXPIRY_S = 3600
 """How long the broker keeps what it has for this device; the outbox and the jobs ask anew anyway."""
 CONNECT_TIMEOUT_S = 10.0
+VERDICT_TIMEOUT_S = 1.0
+"""How long a broker that gives no session tickets may take to refuse a certificate."""
 FAREWELL_TIMEOUT_S = 2.0
 """How long a clean end waits for the broker to take the last message."""
 QUEUED_MAX = 200
@@ -149,7 +152,6 @@ class _Connection:
         self._filters = filters
         self._report: Report | None = report
         self._loop = asyncio.get_running_loop()
-        self._tls = _Alerts()
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
@@ -161,7 +163,9 @@ class _Connection:
         def work() -> None:
             try:
                 if context is not None:
-                    self.client.tls_set_context(self._tls.watch(context()))
+                    tls = context()
+                    tls.sslsocket_class = _VerdictSocket
+                    self.client.tls_set_context(tls)
                 connect()
             except SettingsError as error:
                 self._post(Down("refused", str(error)))
@@ -198,9 +202,7 @@ class _Connection:
     def _on_disconnect(
         self, _client: paho.Client, _data: object, flags: Any, code: ReasonCode, _properties: object
     ) -> None:
-        if self._tls.alert is not None:
-            self._post(Down("refused", f"TLS: {self._tls.alert}"))
-        elif flags.is_disconnect_packet_from_server:
+        if flags.is_disconnect_packet_from_server:
             self._post(_down(code))
         else:
             self._post(Down("unavailable", f"the connection broke: {code}"))
@@ -223,26 +225,29 @@ class _Connection:
         report(event)
 
 
-class _Alerts:
-    """Remembers a TLS alert: with TLS 1.3 a refused certificate shows only when the first answer is read."""
+class _VerdictSocket(ssl.SSLSocket):
+    """Waits after the handshake for what the broker says of our certificate.
 
-    def __init__(self) -> None:
-        self.alert: str | None = None
+    In TLS 1.3 the client is done before the server has judged it; a refusal comes as an alert where the
+    session tickets would come (RFC 8446, section 4.6.1). Whoever writes first may never read it.
+    """
 
-    def watch(self, context: ssl.SSLContext) -> ssl.SSLContext:
-        alerts = self
-
-        class Socket(ssl.SSLSocket):
-            def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-                try:
-                    return super().recv(buflen, flags)
-                except ssl.SSLError as error:
-                    if error.reason is not None and "ALERT" in error.reason:
-                        alerts.alert = error.reason
-                    raise
-
-        context.sslsocket_class = Socket
-        return context
+    def do_handshake(self, block: bool = False) -> None:
+        """Raises SSLError when the certificate is refused."""
+        super().do_handshake(block)
+        if self.version() != "TLSv1.3":
+            return
+        timeout_s = self.gettimeout()
+        select.select([self], [], [], VERDICT_TIMEOUT_S)
+        self.setblocking(False)
+        try:
+            if not self.recv(1):
+                raise ConnectionResetError("the broker closed the connection after the handshake")
+            raise ssl.SSLError(1, "the broker spoke before it was asked")
+        except ssl.SSLWantReadError:
+            pass  # tickets, or nothing: no refusal
+        finally:
+            self.settimeout(timeout_s)
 
 
 def _session() -> Properties:
