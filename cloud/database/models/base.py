@@ -21,7 +21,7 @@ class Moment(sa.types.TypeDecorator[datetime]):
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy gives it
         """Refuse a moment without a zone, store UTC."""
         if value is None:
             return None
@@ -29,7 +29,7 @@ class Moment(sa.types.TypeDecorator[datetime]):
             raise ValueError(f"{value!r} has no time zone; moments are stored in UTC")
         return value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy gives it
         """Give back UTC."""
         return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
