@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import uvicorn
 
-from contract.documents import NewRequest, PrintOutcome, View
+from contract.documents import Kind, NewRequest, PrintOutcome, View
 from contract.ids import RANDOM_BYTES, uuid7
 from contract.languages import LANGUAGES
 from edge_agent.documents import mrz
@@ -30,10 +30,11 @@ from edge_agent.documents.printer import JAMMED, PAPER_OUT, PrinterStatus
 from edge_agent.documents.receipt import Line, Receipt, receipt, slip
 from edge_agent.documents.requests import Https, ProblemError, Requests
 from edge_agent.documents.screen import Notice, Reason, Screen
-from edge_agent.documents.visit import Visit
+from edge_agent.documents.visit import WARN_S, Visit
 from edge_agent.documents.words import bring, kind_name, slip_title
 from edge_agent.errors import AgentError, MalformedError, RefusedError, SettingsError, UnavailableError
 from edge_agent.ports import Link
+from edge_agent.settings import Kiosk as KioskSettings
 from edge_agent.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Kiosk:
         assert settings.kiosk is not None, "a kiosk has the table [kiosk] in its settings"
         self._settings = settings.kiosk
         self._zone = _zone(settings.kiosk.timezone)
-        _check_languages(settings.kiosk.language, settings.kiosk.municipality)
+        _check(settings.kiosk)
         self._link = link
         self._devices = devices or connect(settings.kiosk, settings.device, settings.data_dir)
         self._requests = Requests(https)
@@ -507,9 +508,15 @@ def _zone(name: str) -> ZoneInfo:
         raise SettingsError(f"kiosk.timezone {name!r} is not known: {error}; install tzdata") from error
 
 
-def _check_languages(first: str, municipality: Mapping[str, str]) -> None:
-    if first not in LANGUAGES:
-        raise SettingsError(f"kiosk.language {first!r}: one of {', '.join(LANGUAGES)} is taken")
-    missing = [language for language in LANGUAGES if language not in municipality]
+def _check(settings: KioskSettings) -> None:
+    if settings.language not in LANGUAGES:
+        raise SettingsError(f"kiosk.language {settings.language!r}: one of {', '.join(LANGUAGES)} is taken")
+    missing = [language for language in LANGUAGES if language not in settings.municipality]
     if missing:
         raise SettingsError(f"kiosk.municipality has no name in {', '.join(missing)}")
+    unknown = sorted(set(settings.kinds) - {kind.value for kind in Kind})
+    if unknown or not settings.kinds:
+        known = ", ".join(kind.value for kind in Kind)
+        raise SettingsError(f"kiosk.kinds {settings.kinds}: some of {known} are taken")
+    if settings.visit_idle_s <= WARN_S:
+        raise SettingsError(f"kiosk.visit_idle_s {settings.visit_idle_s:g}: more than {WARN_S:g} is taken")

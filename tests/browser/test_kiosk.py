@@ -375,6 +375,7 @@ def test_the_countdown_is_seen_and_more_time_is_given(
     start: Start, new_page: NewPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(visit_core, "WARN_S", 5.0)
+    monkeypatch.setattr(run, "WARN_S", 5.0)
     kiosk = start(Rig(), visit_idle_s=6.0)
     page = new_page(KIOSK)
     page.goto(kiosk.url)
@@ -398,9 +399,21 @@ def test_an_agent_that_is_gone_is_told_and_the_page_comes_back(start: Start, new
     port = kiosk.kiosk.page_port
     kiosk.stop()
     expect(page.get_by_text("Kiosku nuk përgjigjet")).to_be_visible(timeout=WAIT_MS)
+    page.get_by_role("button", name="Anulo").click()
+    heading(page, "Cili dokument ju duhet?")  # and not the browser's own error page
     start(Rig(), page_port=port)
     heading(page, "Mirë se vini")
     expect(page.get_by_text("Kiosku nuk përgjigjet")).to_be_hidden(timeout=WAIT_MS)
+
+
+def test_without_scripts_each_press_still_works(start: Start, new_page: NewPage) -> None:
+    kiosk = start(Rig())
+    page = new_page(KIOSK, java_script_enabled=False)
+    page.goto(kiosk.url)
+    page.get_by_role("button", name="English").click()
+    heading(page, "Which document do you need?")
+    page.get_by_role("button", name="Cancel").click()
+    heading(page, "Cancelled")
 
 
 def test_no_paper_is_seen_without_a_touch(start: Start, new_page: NewPage) -> None:

@@ -13,10 +13,14 @@ function showLost(lost) {
   if (sentence) sentence.hidden = !lost;
 }
 
-async function ask(address) {
-  const answer = await fetch(address, { cache: "no-store" });
+async function ask(address, options = {}) {
+  const answer = await fetch(address, { cache: "no-store", ...options });
   if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
   return answer;
+}
+
+async function show(answer) {
+  takeOver(new DOMParser().parseFromString(await answer.text(), "text/html"));
 }
 
 function takeOver(page) {
@@ -47,10 +51,7 @@ async function watch() {
   for (;;) {
     try {
       const state = await (await ask(`/state?version=${encodeURIComponent(version)}`)).json();
-      if (state.version !== version) {
-        const text = await (await ask("/")).text();
-        takeOver(new DOMParser().parseFromString(text, "text/html"));
-      }
+      if (state.version !== version) await show(await ask("/"));
       showLost(false);
     } catch {
       showLost(true);
@@ -66,10 +67,22 @@ setInterval(() => {
   }
 }, 1000);
 
-/* One press is one press: a second tap on the same screen is not sent. */
-document.addEventListener("submit", event => {
-  if (event.target.dataset.sent) event.preventDefault();
-  event.target.dataset.sent = "yes";
+/* A press is sent from here, so that an agent that is just starting again does not leave the browser on an
+   error page. One press is one press: a second tap on the same screen is not sent. */
+document.addEventListener("submit", async event => {
+  const form = event.target;
+  event.preventDefault();
+  if (form.dataset.sent) return;
+  form.dataset.sent = "yes";
+  const pressed = new URLSearchParams(new FormData(form));
+  if (event.submitter) pressed.set(event.submitter.name, event.submitter.value);
+  try {
+    await show(await ask(form.action, { method: "POST", body: pressed }));
+    showLost(false);
+  } catch {
+    delete form.dataset.sent;
+    showLost(true);
+  }
 });
 window.addEventListener("pageshow", event => { if (event.persisted) location.reload(); });
 

@@ -301,6 +301,7 @@ def test_an_untouched_visit_counts_down_and_leaves_nothing(monkeypatch: pytest.M
         await until(lambda: rig.cloud.views[document].state == "voided")
 
     monkeypatch.setattr(visit_core, "WARN_S", 0.7)
+    monkeypatch.setattr(run, "WARN_S", 0.7)
     play(story, visit_idle_s=1.5)
 
 
@@ -448,6 +449,9 @@ def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
         ({"timezone": "Europe/Nowhere"}, "timezone"),
         ({"language": "sr"}, "language"),
         ({"municipality": {"sq": "Komuna"}}, "municipality"),
+        ({"kinds": ["passport"]}, "kinds"),
+        ({"kinds": []}, "kinds"),
+        ({"visit_idle_s": 20.0}, "visit_idle_s"),
     ],
 )
 def test_a_wrong_setting_says_which(changes: dict[str, Any], words: str) -> None:
