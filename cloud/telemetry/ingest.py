@@ -1,28 +1,26 @@
 """Telemetry from the broker into the store: stored first, acknowledged after, in batches.
 
-One thread does it all, because waking another for each message costs more than decoding it. A batch goes
-out when it is full, when nothing more is waiting, or when its first message has waited long enough. When
-the process is killed, whatever was not acknowledged comes again, and storing it again changes nothing.
+One thread reads, because waking another for each message costs more than decoding it; a second one keeps
+whole batches, one at a time, so that reading goes on while the store takes its time. A batch goes out when
+it is full, when nothing more is waiting, or when its first message has waited long enough. When the process
+is killed, whatever was not acknowledged comes again, and storing it again changes nothing.
 """
 
 import logging
 import select
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import paho.mqtt.client as paho
 
 from cloud import mqtt
-from cloud.errors import RefusedError, UnavailableError
-from cloud.refusals import Reason, Refusal, refusal
 from cloud.settings import Broker as BrokerSettings
-from cloud.telemetry.core import TOPIC_NAME, Member, sort_out
-from cloud.telemetry.ledger import Ledger
+from cloud.telemetry.core import TOPIC_NAME, Sorted
+from cloud.telemetry.keeper import RETRY_MAX_S, RETRY_MIN_S, Keeper, StoppedError
 from cloud.telemetry.quick_mqtt import Arrived, QuickClient
-from cloud.telemetry.store import Point, TelemetryStore
 from cloud.watermark import Key, Watermark
 from contract import topics
 from contract.errors import MalformedError
@@ -35,27 +33,11 @@ LINGER_S = 0.1
 IDLE_S = 0.005
 """Nothing more has come for so long: the batch goes out, so that a broker with a small window never waits."""
 TURN_S = 0.5
-RETRY_MIN_S = 0.2
-RETRY_MAX_S = 10.0
-MEMBERS_AGE_MAX_S = 30.0
-MEMBERS_AGE_MIN_S = 1.0
-"""How often an unknown sender may make us read the registry again."""
 TOPICS_KNOWN_MAX = 50_000
-
-Members = Callable[[], Mapping[str, Member]]
-T = TypeVar("T")
-
-
-class _StoppedError(Exception):
-    """The process is asked to end while it waits for the store; nothing more is acknowledged."""
 
 
 class Ingest:
-    """The consumer; `run` returns when `stop` is set.
-
-    `members` reads the registry (UnavailableError when it cannot); `monotonic` is a clock in seconds that
-    never steps, for pauses only.
-    """
+    """The consumer; `run` returns when `stop` is set. `monotonic` is a clock in seconds that never steps."""
 
     def __init__(
         self,
@@ -63,22 +45,17 @@ class Ingest:
         *,
         name: str,
         pki: Path,
-        store: TelemetryStore,
-        ledger: Ledger,
-        members: Members,
-        clock: Callable[[], datetime],
+        keeper: Keeper,
         monotonic: Callable[[], float],
         stop: threading.Event,
     ) -> None:
         self._settings = settings
-        self._store = store
-        self._ledger = ledger
-        self._read_members = members
-        self._clock = clock
+        self._keeper = keeper
         self._monotonic = monotonic
         self._stop = stop
-        self._members: Mapping[str, Member] = {}
-        self._members_at = float("-inf")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keeper")
+        self._keeping: tuple[Future[Sorted], list[int]] | None = None
+        self._stored = False
         self._devices: dict[str, str] = {}
         self._batch_max = max(1, min(BATCH_MAX, settings.receive_maximum))
         self._client = mqtt.make_client(settings, name, pki, QuickClient)
@@ -98,32 +75,55 @@ class Ingest:
             else:
                 try:
                     stored = self._serve()
-                except _StoppedError:
+                except StoppedError:
                     break
                 if stored:
                     pause_s = RETRY_MIN_S
             self._client.arrived = []
             self._stop.wait(pause_s)
             pause_s = min(pause_s * 2, RETRY_MAX_S)
+        self._thread.shutdown()
         self._client.disconnect()
 
     def _serve(self) -> bool:
         """Until the connection is lost or we stop; whether anything was stored."""
         first = 0.0
-        stored = False
+        self._stored = False
         while not self._stop.is_set():
             before = len(self._client.arrived)
             if not self._take():
-                return stored
+                break
             batch, now = self._client.arrived, self._monotonic()
             if before == 0:
                 first = now
             if not batch:
-                self._more(TURN_S)
+                if not self._settle():
+                    self._more(TURN_S)
             elif len(batch) >= self._batch_max or now - first >= LINGER_S or not self._more(IDLE_S):
+                self._settle()
                 self._client.arrived = []
-                stored = self._put(batch) or stored
-        return stored
+                self._keep(batch)
+        self._keeping = None
+        return self._stored
+
+    def _keep(self, batch: Sequence[Arrived]) -> None:
+        """Hand a batch to the keeper's thread, and go on reading while it waits for the store."""
+        messages = [(self._device(message.topic), message.payload) for message in batch]
+        mids = [message.mid for message in batch if message.qos]
+        self._keeping = self._thread.submit(self._keeper.keep, messages), mids
+
+    def _settle(self) -> bool:
+        """Acknowledge the batch that is being kept once it is; False when there is none."""
+        if self._keeping is None:
+            return False
+        kept, mids = self._keeping
+        outcome = kept.result()
+        self._keeping = None
+        if self._client.is_connected():
+            self._client.acknowledge(mids)
+            self._acknowledge(outcome.marks)
+            self._stored = True
+        return True
 
     def _take(self) -> bool:
         """Read what is there, up to a full batch; False when the connection is gone."""
@@ -148,58 +148,12 @@ class Ingest:
             return True
         return bool(select.select([socket], [], [], timeout_s)[0])
 
-    def _put(self, batch: Sequence[Arrived]) -> bool:
-        """Store a batch and acknowledge it; whether that was possible on this connection."""
-        messages = [(self._device(message.topic), message.payload) for message in batch]
-        self._refresh(messages)
-        outcome = self._patiently(lambda: sort_out(messages, self._members, self._ledger.standing))
-        if outcome.points:
-            self._write(outcome.points, outcome.refused)
-        self._patiently(lambda: self._ledger.record(outcome, self._clock()))
-        for refused in outcome.refused:
-            extra = {"device": refused.device, "reason": refused.reason.value, "size": refused.size}
-            log.warning("message_refused", extra={"topic_name": TOPIC_NAME, **extra})
-        if not self._client.is_connected():
-            return False
-        self._client.acknowledge(message.mid for message in batch if message.qos)
-        self._acknowledge(outcome.marks)
-        return True
-
-    def _write(self, points: Sequence[Point], refused: list[Refusal]) -> None:
-        """Put `points` into the store; what it will never take is counted in `refused`."""
-        try:
-            self._patiently(lambda: self._store.write(points))
-        except RefusedError as error:
-            log.warning("points_refused", extra={"points": len(points), "reason": str(error)})
-            if len(points) == 1:
-                refused.append(refusal(points[0].device, TOPIC_NAME, Reason.REFUSED, b""))
-                return
-            half = len(points) // 2
-            self._write(points[:half], refused)
-            self._write(points[half:], refused)
-
     def _acknowledge(self, marks: Mapping[Key, Watermark]) -> None:
         for key, mark in marks.items():
             if mark.seq > 0:
                 ack = Ack(boot=key.boot, lane=Lane.TELEMETRY, seq=mark.seq)
                 topic = topics.build("ack", root=self._settings.root, device=key.device)
                 self._client.publish(topic, encode(ack), qos=topics.BY_NAME["ack"].qos)
-
-    def _patiently(self, do: Callable[[], T]) -> T:
-        """The result of `do`, tried until what it needs is there.
-
-        Raises:
-            _StoppedError: we are to stop first.
-        """
-        pause_s = RETRY_MIN_S
-        while not self._stop.is_set():
-            try:
-                return do()
-            except UnavailableError as error:
-                log.warning("store_unavailable", extra={"reason": str(error)})
-            self._stop.wait(pause_s)
-            pause_s = min(pause_s * 2, RETRY_MAX_S)
-        raise _StoppedError
 
     def _device(self, topic: str) -> str:
         """Whose message it is; '' where the topic is none of ours."""
@@ -213,15 +167,6 @@ class Ingest:
                 self._devices.clear()
             self._devices[topic] = known
         return known
-
-    def _refresh(self, messages: Sequence[tuple[str, bytes]]) -> None:
-        """Read the registry again when it is old, or, not too often, when a sender is not in it."""
-        age = self._monotonic() - self._members_at
-        if age > MEMBERS_AGE_MAX_S or (
-            age > MEMBERS_AGE_MIN_S and any(device not in self._members for device, _ in messages)
-        ):
-            self._members = self._patiently(self._read_members)
-            self._members_at = self._monotonic()
 
     def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
         if code.is_failure:

@@ -18,6 +18,7 @@ from cloud.settings import Settings
 from cloud.settings import Telemetry as TelemetrySettings
 from cloud.telemetry.core import Member
 from cloud.telemetry.ingest import Ingest
+from cloud.telemetry.keeper import Keeper
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.store import TelemetryStore
 from cloud.telemetry.store_influx import InfluxStore
@@ -55,19 +56,24 @@ def ingest(settings: Settings) -> None:
     store = open_store(settings)
     engine = connect(settings.main_database_url)
     sessions = sessionmaker(engine)
-    consumer = Ingest(
-        settings.broker,
-        name=SERVICE,
-        pki=settings.pki_dir,
-        store=store,
-        ledger=ledger,
-        members=lambda: _members(sessions),
+    keeper = Keeper(
+        store,
+        ledger,
+        lambda: _members(sessions),
         clock=lambda: datetime.now(UTC),
         monotonic=time.monotonic,
         stop=stop,
     )
-    keeper = threading.Thread(target=_forget, args=(settings, store, ledger, stop), name="retention")
-    keeper.start()
+    consumer = Ingest(
+        settings.broker,
+        name=SERVICE,
+        pki=settings.pki_dir,
+        keeper=keeper,
+        monotonic=time.monotonic,
+        stop=stop,
+    )
+    retention = threading.Thread(target=_forget, args=(settings, store, ledger, stop), name="retention")
+    retention.start()
     # What is loaded by now stays: a collection that walks through it costs more than the messages do.
     gc.freeze()
     gc.set_threshold(GARBAGE_MAX)
@@ -75,7 +81,7 @@ def ingest(settings: Settings) -> None:
         consumer.run()
     finally:
         stop.set()
-        keeper.join()
+        retention.join()
         store.close()
         ledger.close()
         engine.dispose()

@@ -23,6 +23,7 @@ from cloud.errors import RefusedError, UnavailableError
 from cloud.settings import Broker as BrokerSettings
 from cloud.telemetry.core import Member
 from cloud.telemetry.ingest import Ingest
+from cloud.telemetry.keeper import Keeper
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.store import Point
 from cloud.telemetry.store_memory import MemoryStore
@@ -115,16 +116,17 @@ def run(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[Run]:
     def start(store: MemoryStore) -> Running:
         stop = threading.Event()
         ledger = Ledger(tmp_path / "telemetry.db")
-        consumer = Ingest(
-            BrokerSettings(host="127.0.0.1", port=mosquitto.port, tls=False),
-            name="svc-ingest",
-            pki=tmp_path,
-            store=store,
-            ledger=ledger,
-            members=lambda: {"kiosk-01": Member("Prishtina", "kiosk"), "kiosk-02": Member("Peja", "kiosk")},
+        keeper = Keeper(
+            store,
+            ledger,
+            lambda: {"kiosk-01": Member("Prishtina", "kiosk"), "kiosk-02": Member("Peja", "kiosk")},
             clock=lambda: datetime(2026, 11, 23, 9, 0, 30, tzinfo=UTC),
             monotonic=time.monotonic,
             stop=stop,
+        )
+        settings = BrokerSettings(host="127.0.0.1", port=mosquitto.port, tls=False)
+        consumer = Ingest(
+            settings, name="svc-ingest", pki=tmp_path, keeper=keeper, monotonic=time.monotonic, stop=stop
         )
         thread = threading.Thread(target=consumer.run)
         thread.start()

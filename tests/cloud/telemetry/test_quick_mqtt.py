@@ -13,8 +13,10 @@ from paho.mqtt.properties import Properties
 from cloud.telemetry.quick_mqtt import Arrived, QuickClient, read_publish
 
 
-def test_the_method_that_is_replaced_is_still_there() -> None:
-    assert "_handle_publish" in vars(QuickClient.__mro__[1])
+@pytest.mark.parametrize("name", ["_handle_publish", "_sock_recv", "reconnect"])
+def test_what_is_replaced_is_still_there(name: str) -> None:
+    assert name in vars(QuickClient)
+    assert name in vars(QuickClient.__mro__[1])
 
 
 @given(

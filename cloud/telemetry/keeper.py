@@ -1,0 +1,105 @@
+"""Keeps a batch of telemetry: into the store, then into the ledger, however long that takes."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from cloud.errors import RefusedError, UnavailableError
+from cloud.refusals import Reason, Refusal, refusal
+from cloud.telemetry.core import TOPIC_NAME, Member, Sorted, sort_out
+from cloud.telemetry.ledger import Ledger
+from cloud.telemetry.store import Point, TelemetryStore
+
+log = logging.getLogger(__name__)
+
+RETRY_MIN_S = 0.2
+RETRY_MAX_S = 10.0
+MEMBERS_AGE_MAX_S = 30.0
+MEMBERS_AGE_MIN_S = 1.0
+"""How often an unknown sender may make us read the registry again."""
+
+Members = Callable[[], Mapping[str, Member]]
+T = TypeVar("T")
+
+
+class StoppedError(Exception):
+    """The process is asked to end while it waits for the store; the batch is not kept."""
+
+
+class Keeper:
+    """`keep` is called for one batch at a time; `members` reads the registry (or raises UnavailableError)."""
+
+    def __init__(
+        self,
+        store: TelemetryStore,
+        ledger: Ledger,
+        members: Members,
+        *,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        stop: threading.Event,
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._read_members = members
+        self._clock = clock
+        self._monotonic = monotonic
+        self._stop = stop
+        self._members: Mapping[str, Member] = {}
+        self._members_at = float("-inf")
+
+    def keep(self, messages: Sequence[tuple[str, bytes]]) -> Sorted:
+        """Store what `messages` (device and payload) say; what became of them, once it is durable.
+
+        Raises:
+            StoppedError: we are to stop first.
+        """
+        self._refresh(messages)
+        outcome = self._patiently(lambda: sort_out(messages, self._members, self._ledger.standing))
+        if outcome.points:
+            self._write(outcome.points, outcome.refused)
+        self._patiently(lambda: self._ledger.record(outcome, self._clock()))
+        for refused in outcome.refused:
+            extra = {"device": refused.device, "reason": refused.reason.value, "size": refused.size}
+            log.warning("message_refused", extra={"topic_name": TOPIC_NAME, **extra})
+        return outcome
+
+    def _write(self, points: Sequence[Point], refused: list[Refusal]) -> None:
+        """Put `points` into the store; what it will never take is counted in `refused`."""
+        try:
+            self._patiently(lambda: self._store.write(points))
+        except RefusedError as error:
+            log.warning("points_refused", extra={"points": len(points), "reason": str(error)})
+            if len(points) == 1:
+                refused.append(refusal(points[0].device, TOPIC_NAME, Reason.REFUSED, b""))
+                return
+            half = len(points) // 2
+            self._write(points[:half], refused)
+            self._write(points[half:], refused)
+
+    def _patiently(self, do: Callable[[], T]) -> T:
+        """The result of `do`, tried until what it needs is there.
+
+        Raises:
+            StoppedError: we are to stop first.
+        """
+        pause_s = RETRY_MIN_S
+        while not self._stop.is_set():
+            try:
+                return do()
+            except UnavailableError as error:
+                log.warning("store_unavailable", extra={"reason": str(error)})
+            self._stop.wait(pause_s)
+            pause_s = min(pause_s * 2, RETRY_MAX_S)
+        raise StoppedError
+
+    def _refresh(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Read the registry again when it is old, or, not too often, when a sender is not in it."""
+        age = self._monotonic() - self._members_at
+        if age > MEMBERS_AGE_MAX_S or (
+            age > MEMBERS_AGE_MIN_S and any(device not in self._members for device, _ in messages)
+        ):
+            self._members = self._patiently(self._read_members)
+            self._members_at = self._monotonic()
