@@ -12,6 +12,8 @@ from datetime import date, timedelta
 COORDINATE_SYSTEM = "EPSG:9141"
 ADULTS_BORN = (date(1942, 1, 1), date(2004, 12, 31))
 CHILDREN_BORN = (date(2012, 1, 1), date(2024, 12, 31))
+CARDS_EXPIRE = date(2034, 1, 1)
+"""No card expires before this day, so that the city can be played for years."""
 DIGITS = "0123456789"
 
 _ALBANIAN_MEN = (
@@ -227,7 +229,7 @@ class _Maker:
             person=f"{self.chance.getrandbits(64):016x}",
             personal_number=self._number(10, {each.personal_number for each in self.persons.values()}),
             document_number=self._number(9, {each.document_number for each in self.persons.values()}),
-            document_expires=date(2027, 1, 1) + timedelta(days=self.chance.randrange(365 * 9)),
+            document_expires=CARDS_EXPIRE + timedelta(days=self.chance.randrange(3 * 365)),
             given_names=given,
             surname=surname,
             sex=sex,
