@@ -33,6 +33,8 @@ from simulators.services.payments import payments_app
 HEALTHY_S = 60.0
 ENROLLED_S = 90.0
 COMMAND_S = 60.0
+FALLS_MAX = 3
+"""A program that falls over so often while it starts is given up."""
 AT_ONCE = 3
 """Agents that start at the same time; more do not start sooner on two cores."""
 LINK_UP = "link_connected"
@@ -279,17 +281,31 @@ class City:
             async with limit:
                 settings = write_toml(self.folder.device(device) / "agent.toml", self._agent_settings(device))
                 child = await self._run(device, PYTHON, "-m", "edge_agent", "--settings", str(settings))
-                try:
-                    async with asyncio.timeout(ENROLLED_S):
-                        await child.log.wait(LINK_UP, 1)
-                except TimeoutError:
-                    raise CityError(self._failed(device, f"was not connected in {ENROLLED_S:g} s")) from None
+                await self._said(child, LINK_UP, ENROLLED_S)
             up += 1
             self.tell(f"devices: {device} is connected ({up} of {len(devices)})")
 
-        async with asyncio.TaskGroup() as group:
-            for device in devices:
-                group.create_task(start(device))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for device in devices:
+                    group.create_task(start(device))
+        except* CityError as failed:
+            raise failed.exceptions[0] from None
+
+    async def _said(self, child: Child, event: str, within_s: float) -> None:
+        """Wait until a child has said `event` for the first time.
+
+        Raises:
+            CityError: it did not in time, or it keeps falling over.
+        """
+        said = asyncio.create_task(child.log.wait(event, 1))
+        falls = asyncio.create_task(child.fallen(FALLS_MAX))
+        await asyncio.wait({said, falls}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        held = said.done()
+        for task in (said, falls):
+            task.cancel()
+        if not held:
+            raise CityError(self._failed(child.command.name, f"has not said {event} in {within_s:g} s"))
 
     def _agent_settings(self, device: str) -> dict[str, Any]:
         folder = self.folder.device(device)
@@ -388,7 +404,7 @@ class City:
 
     def _failed(self, name: str, what: str) -> str:
         child = self.children[name]
-        return f"{name} {what}; its log is {self.folder.logs / name}.log and ends:\n{child.log.tail()}"
+        return f"{name} {what}; its log is {self.folder.logs / name}.log and ends: {child.log.tail()}"
 
     def _note_processes(self) -> None:
         self.folder.note_processes([child.pid for child in self.children.values()])

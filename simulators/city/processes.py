@@ -66,7 +66,7 @@ class Log:
         async with self._news:
             await self._news.wait_for(lambda: self.count(event) >= count)
 
-    def tail(self, lines: int = 5) -> str:
+    def tail(self, lines: int = 1) -> str:
         """The last lines, for a sentence about what went wrong."""
         try:
             text = self._path.read_text(encoding="utf-8", errors="replace")
@@ -114,6 +114,7 @@ class Child:
         self._wanted = False
         self._task: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
+        self._exit = asyncio.Condition()
         self._resume = asyncio.Event()
 
     async def start(self) -> None:
@@ -156,6 +157,11 @@ class Child:
         if self.running:
             _signal(self.pid, signal.SIGTERM)
 
+    async def fallen(self, times: int) -> None:
+        """Wait until it has ended by itself `times` times."""
+        async with self._exit:
+            await self._exit.wait_for(lambda: len(self.exits) >= times)
+
     async def ended(self) -> int:
         """Wait until it has ended and is not started again; its last exit status (negative: by a signal)."""
         assert self._task is not None, f"{self.command.name} was never started"
@@ -196,7 +202,9 @@ class Child:
             await _clear(self.pid)
             await asyncio.wait({follower}, timeout=DRAIN_S)
             follower.cancel()
-            self.exits.append(status)
+            async with self._exit:
+                self.exits.append(status)
+                self._exit.notify_all()
             if not self.command.again:
                 return
             if self._wanted and status != EXIT_RESTART:

@@ -1,28 +1,49 @@
 """Web applications inside the city's own process, and free ports for everybody."""
 
 import asyncio
+import random
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 
 STOP_S = 5.0
+PORT_MIN = 11_000
+PORT_MAX = 32_768
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 LOOPBACK = "127.0.0.1"
 
 
-def free_ports(count: int) -> list[int]:
-    """Different ports of the loopback that nobody listens on now."""
-    held = [socket.socket() for _ in range(count)]
+def free_ports(count: int, chance: random.Random | None = None) -> list[int]:
+    """Different ports of the loopback that nobody listens on now.
+
+    They lie below those that the system gives to outgoing connections: one of these could be taken between
+    now and the moment at which its program listens.
+    """
+    chance = chance or random.SystemRandom()
+    candidates = range(PORT_MIN, _ephemeral_min())
+    found: list[int] = []
+    for port in chance.sample(candidates, len(candidates)):
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue  # somebody is there
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise OSError(f"there are no {count} free ports from {PORT_MIN} up")
+
+
+def _ephemeral_min() -> int:
     try:
-        for each in held:
-            each.bind((LOOPBACK, 0))
-        return [each.getsockname()[1] for each in held]
-    finally:
-        for each in held:
-            each.close()
+        return int(EPHEMERAL.read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError):
+        return PORT_MAX  # another system than Linux
 
 
 class _Server(uvicorn.Server):
