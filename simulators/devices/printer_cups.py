@@ -5,7 +5,6 @@ prints goes through a small command, which keeps the file, counts it, and does w
 """
 
 import http.client
-import os
 import select
 import shutil
 import signal
@@ -16,6 +15,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlencode
 
+from simulators.devices.leash import Leashed
 from simulators.devices.tray import COUNT, FLAG, PAGES, Fault, Tray
 
 START_S = 10.0
@@ -56,26 +56,22 @@ class Bus:
         socket_path = self._folder / "bus"
         config = self._folder / "bus.conf"
         config.write_text(_BUS.format(socket=socket_path), encoding="utf-8")
-        self._process = subprocess.Popen(
+        self._program = Leashed(
             ["dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile", "--print-address"],
+            pid_file=self._folder / "pid",
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
         )
-        assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], START_S)
-        if not ready or not self._process.stdout.readline():
+        said = self._program.process.stdout
+        assert said is not None
+        ready, _, _ = select.select([said], [], [], START_S)
+        if not ready or not said.readline():
             self.stop()
             raise RuntimeError(f"dbus-daemon did not start within {START_S} s; is Debian's dbus installed?")
         self.address = f"unix:path={socket_path}"
 
     def stop(self) -> None:
         """End it."""
-        self._process.kill()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._program.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -90,10 +86,10 @@ class CupsPrinter:
         (folder / "spool").mkdir(exist_ok=True)
         for _ in range(STARTS_MAX):
             self._port = _free_port()
-            self._process = self._spawn(name, folder, bus)
+            self._program = self._spawn(name, folder, bus)
             if self._answers():
                 break
-            self._kill()
+            self._program.kill()
         else:
             log = (folder / "printer.log").read_text(encoding="utf-8", errors="replace")
             raise RuntimeError(f"ippeveprinter did not start, it says: {log[-400:]}")
@@ -105,30 +101,30 @@ class CupsPrinter:
         before = self.tray.fault
         self.tray.fault = fault
         if before == Fault.SILENT != fault:
-            os.killpg(self._process.pid, signal.SIGCONT)
+            self._program.signal(signal.SIGCONT)
         if Fault.PAPER_OUT in (before, fault):
             self._load(0 if fault == Fault.PAPER_OUT else SHEETS)
         if fault == Fault.SILENT:
-            os.killpg(self._process.pid, signal.SIGSTOP)
+            self._program.signal(signal.SIGSTOP)
 
     def stop(self) -> None:
         """Switch it off at once, in the middle of a page if need be."""
-        self._kill()
+        # SIGTERM is looked at only when the next client comes.
+        self._program.kill()
 
-    def _spawn(self, name: str, folder: Path, bus: str) -> subprocess.Popen[bytes]:
+    def _spawn(self, name: str, folder: Path, bus: str) -> Leashed:
         with (folder / "printer.log").open("ab") as log:
-            return subprocess.Popen(
+            return Leashed(
                 [
                     "ippeveprinter",
                     *("-r", "off", "-n", "localhost", "-p", str(self._port)),
                     *("-d", str(folder / "spool"), "-c", str(folder / "print"), "-f", "application/pdf"),
                     name,
                 ],
-                env={**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": bus},
-                stdin=subprocess.DEVNULL,
+                pid_file=folder / "pid",
+                environment={"DBUS_SYSTEM_BUS_ADDRESS": bus},
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
             )
 
     def _answers(self) -> bool:
@@ -137,12 +133,10 @@ class CupsPrinter:
             try:
                 socket.create_connection(("localhost", self._port), 1.0).close()
             except OSError:
-                try:
-                    self._process.wait(0.05)
-                except subprocess.TimeoutExpired:
-                    continue
-                return False
-            return self._process.poll() is None
+                if self._program.ended(0.05):
+                    return False
+            else:
+                return not self._program.ended()
         return False
 
     def _load(self, sheets: int) -> None:
@@ -157,14 +151,6 @@ class CupsPrinter:
             connection.getresponse().read()
         finally:
             connection.close()
-
-    def _kill(self) -> None:
-        # SIGTERM is looked at only when the next client comes.
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it has ended by itself
-        self._process.wait()
 
 
 def _free_port() -> int:

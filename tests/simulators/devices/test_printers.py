@@ -1,6 +1,8 @@
 """The simulated printers: they leave no process, keep what they printed, and read only what is IPP."""
 
 import struct
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -27,6 +29,28 @@ def test_no_process_is_left_even_of_a_printer_that_was_stopped_in_its_sleep(tmp_
         assert {"ippeveprinter", "dbus-daemon"} <= children()
         second.set_fault(Fault.SILENT)
     assert children() == before
+
+
+def test_printers_end_with_a_city_that_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from simulators.devices.printer import Fault, Printers;"
+        "printers = Printers(Path(sys.argv[1]), 'cups'); printers.start('k1').set_fault(Fault.SILENT);"
+        "printers.start('k2'); print('up', flush=True); sys.stdin.read()"
+    )
+    city = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert city.stdin is not None
+    assert city.stdout is not None
+    assert city.stdout.readline() == b"up\n"
+    started = psutil.Process(city.pid).children(recursive=True)
+    assert {"ippeveprinter", "dbus-daemon"} <= {process.name() for process in started}
+    city.kill()
+    city.wait()
+    city.stdin.close()
+    city.stdout.close()
+    _gone, alive = psutil.wait_procs(started, timeout=20)
+    assert not alive
 
 
 def test_auto_takes_what_is_installed(tmp_path: Path) -> None:
