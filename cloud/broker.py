@@ -121,20 +121,22 @@ class Broker:
         self._connected = threading.Event()
         self._client = mqtt.make_client(settings, name, pki, paho.Client)
         self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
         self._worker = threading.Thread(target=self._work, name="broker-events", daemon=True)
 
     @property
     def connected(self) -> bool:
-        """Whether the broker takes and gives messages now."""
+        """Whether the broker has accepted us, and our subscriptions stand."""
         return self._connected.is_set()
 
     def subscribe(self, topic_name: str, handler: Handler) -> None:
         """Call `handler` for each message on the topic called `topic_name` in `contract.topics`.
 
-        It runs in the worker thread inside a transaction, and may raise MalformedError or RefusedError:
-        the message is then quarantined and counts as received. On a live topic (`caption-partial`) it runs
+        It runs in the worker thread inside the transaction `message.session`, must not open another (on
+        SQLite that one would wait for this one), and may raise MalformedError or RefusedError: the message
+        is then quarantined and counts as received. On a live topic (`caption-partial`) it runs
         in the network thread without a transaction and must return at once.
         """
         assert topic_name in topics.BY_NAME, f"{topic_name!r} is not in the table of topics"
@@ -158,6 +160,7 @@ class Broker:
 
     def start(self) -> None:
         """Connect, and again after each loss, until `stop`."""
+        assert self._handlers, "subscribe first"
         self._worker.start()
         mqtt.connect(self._client, self._settings)
         self._client.loop_start()
@@ -187,8 +190,12 @@ class Broker:
             (topics.subscription(name, root=self._settings.root), topics.BY_NAME[name].qos)
             for name in self._handlers
         ]
-        if filters:
-            client.subscribe(filters)
+        client.subscribe(filters)
+
+    def _on_subscribe(self, _client: Any, _data: Any, _mid: int, codes: list[Any], _properties: Any) -> None:
+        if any(code.is_failure for code in codes):
+            log.error("subscription_refused", extra={"codes": [str(code) for code in codes]})
+            return
         self._connected.set()
         log.info("link_connected", extra={"broker": f"{self._settings.host}:{self._settings.port}"})
         for handler in self._connected_handlers:

@@ -9,6 +9,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from cloud.errors import SettingsError
 from cloud.settings import Broker as BrokerSettings
 
 C = TypeVar("C", bound=paho.Client)
@@ -28,17 +29,29 @@ def make_client(settings: BrokerSettings, name: str, pki: Path, kind: type[C]) -
     """A client called `name` (its certificate is `{name}.pem` in `pki`), with manual acknowledgement.
 
     It is not connected yet: hang in the callbacks, then call `connect`.
+
+    Raises:
+        SettingsError: `settings.tls`, and the certificate is missing or broken.
     """
     client = kind(CallbackAPIVersion.VERSION2, client_id=name, protocol=paho.MQTTv5, manual_ack=True)
     client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
     client.max_queued_messages_set(WAITING_MAX)
     client.max_inflight_messages_set(IN_FLIGHT_MAX)
     if settings.tls:
-        context = ssl.create_default_context(cafile=str(pki / "ca.pem"))
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(pki / f"{name}.pem", pki / f"{name}.key")
-        client.tls_set_context(context)
+        client.tls_set_context(_identity(name, pki))
     return client
+
+
+def _identity(name: str, pki: Path) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=str(pki / "ca.pem"))
+        context.load_cert_chain(pki / f"{name}.pem", pki / f"{name}.key")
+    except OSError as error:  # ssl.SSLError is one, too
+        raise SettingsError(
+            f"the certificate of {name} in {pki} cannot be used ({error}); run `python -m cloud init`"
+        ) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def connect(client: paho.Client, settings: BrokerSettings) -> None:

@@ -37,7 +37,10 @@ TOPICS_KNOWN_MAX = 50_000
 
 
 class Ingest:
-    """The consumer; `run` returns when `stop` is set. `monotonic` is a clock in seconds that never steps."""
+    """The consumer; `run` returns when `stop` is set, `connected` is set while its subscription stands.
+
+    `monotonic` is a clock in seconds that never steps.
+    """
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Ingest:
         self._keeper = keeper
         self._monotonic = monotonic
         self._stop = stop
+        self.connected = threading.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keeper")
         self._keeping: tuple[Future[Sorted], list[int]] | None = None
         self._stored = False
@@ -61,6 +65,7 @@ class Ingest:
         self._client = mqtt.make_client(settings, name, pki, QuickClient)
         self._client.arrived = []
         self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
 
     def run(self) -> None:
@@ -173,7 +178,14 @@ class Ingest:
             log.warning("link_refused", extra={"reason": str(code)})
             return
         client.subscribe(topics.subscription(TOPIC_NAME, root=self._settings.root), qos=1)
+
+    def _on_subscribe(self, _client: Any, _data: Any, _mid: int, codes: list[Any], _properties: Any) -> None:
+        if any(code.is_failure for code in codes):
+            log.error("subscription_refused", extra={"codes": [str(code) for code in codes]})
+            return
+        self.connected.set()
         log.info("link_connected", extra={"broker": f"{self._settings.host}:{self._settings.port}"})
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        self.connected.clear()
         log.warning("link_lost", extra={"reason": str(code)})

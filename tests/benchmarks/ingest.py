@@ -60,13 +60,6 @@ VALUES = {
     "printer_toner_pct": 77.5,
 }
 START_MS = 1_790_000_000_000
-INGEST = """
-import sys
-from pathlib import Path
-from cloud.settings import load
-from cloud.telemetry.run import ingest
-ingest(load(Path(sys.argv[1]), {}))
-"""
 SETTINGS = """
 data_dir = "{data}"
 public_url = "http://localhost"
@@ -173,7 +166,7 @@ def _settings(data: Path, port: int, store: str, url: str) -> list[str]:
     engine.dispose()
     path = data / "cloud.toml"
     path.write_text(SETTINGS.format(data=data, port=port, store=store, url=url))
-    return [sys.executable, "-c", INGEST, str(path)]
+    return [sys.executable, "-m", "cloud", "ingest", "--settings", str(path)]
 
 
 def _fill(port: int, samples: int) -> float:

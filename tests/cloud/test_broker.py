@@ -15,7 +15,7 @@ from cloud.broker import Broker, Received
 from cloud.database.models.devices import Device
 from cloud.database.models.link import Quarantined, RefusalCount, WatermarkRow
 from cloud.enrolment import pki
-from cloud.errors import RefusedError
+from cloud.errors import RefusedError, SettingsError
 from cloud.settings import Broker as BrokerSettings
 from contract.documents import Evidence, PrintOutcome
 from contract.messages import MESSAGE_BYTES_MAX, Ack, Lane, Presence, encode, read
@@ -372,3 +372,11 @@ def _certificate(folder: Path, into: Path, name: str) -> tuple[Path, Path, Path]
     paths[0].write_bytes(certificate.public_bytes(Encoding.PEM))
     paths[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return folder / "ca.pem", *paths
+
+
+def test_without_its_certificate_it_says_what_to_do(
+    sessions: sessionmaker[Session], clock: Clock, tmp_path: Path
+) -> None:
+    settings = BrokerSettings(host="localhost", port=8883)
+    with pytest.raises(SettingsError, match="run `python -m cloud init`"):
+        Broker(settings, name="svc-control", pki=tmp_path, sessions=sessions, clock=clock)

@@ -30,17 +30,10 @@ from cloud.telemetry.store_memory import MemoryStore
 from cloud.telemetry.store_sqlite import SqliteStore
 from contract.messages import Lane
 from contract.telemetry import Sample, TelemetryBatch
-from tests.cloud.fleet_link import AT, FleetDevice, wait_for
+from tests.cloud.fleet_link import AT, DEADLINE_S, FleetDevice, wait_for
 from tests.cloud.mosquitto import Mosquitto
 
 BOOT = "boot-1"
-INGEST = """
-import sys
-from pathlib import Path
-from cloud.settings import load
-from cloud.telemetry.run import ingest
-ingest(load(Path(sys.argv[1]), {}))
-"""
 
 
 def batch(at: int, cpu: float = 1.5) -> TelemetryBatch:
@@ -131,6 +124,7 @@ def run(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[Run]:
         thread = threading.Thread(target=consumer.run)
         thread.start()
         made.append(Running(stop, thread, ledger, sessionmaker(engine)))
+        assert consumer.connected.wait(DEADLINE_S)
         return made[-1]
 
     yield start
@@ -301,4 +295,4 @@ def test_killed_in_the_middle_of_a_burst_it_loses_nothing_and_stores_nothing_twi
 
 
 def start(settings: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", INGEST, str(settings)])
+    return subprocess.Popen([sys.executable, "-m", "cloud", "ingest", "--settings", str(settings)])
