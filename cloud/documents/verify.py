@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from threading import Lock
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -22,6 +22,8 @@ from cloud.web.problems import ProblemError
 from cloud.web.public import public
 from contract.languages import official_date
 
+NO_CODE = "x"
+"""Stands in addresses for whatever was typed that cannot be a code."""
 MISSES_MAX = 20
 MISSES_WITHIN = timedelta(minutes=10)
 ADDRESSES_MAX = 10_000
@@ -63,50 +65,61 @@ class Misses:
                 self._seen.popitem(last=False)
 
 
-def router(sessions: sessionmaker[Session], kinds: Kinds, *, clock: Callable[[], datetime]) -> APIRouter:
-    """The public routes of the documents."""
-    routes = APIRouter()
-    misses = Misses()
+class _Window:
+    """Looks papers up for the routes, and shows what may be shown of them."""
 
-    def found(request: Request, typed: str) -> Paper | None:
+    def __init__(self, sessions: sessionmaker[Session], kinds: Kinds, clock: Callable[[], datetime]) -> None:
+        self._sessions = sessions
+        self._kinds = kinds
+        self._clock = clock
+        self._misses = Misses()
+
+    def find(self, request: Request, typed: str) -> Paper | None:
         """The paper with that code; None where there is none, which counts against the caller.
 
         Raises:
             ProblemError: 429, this address has tried too many.
         """
-        now, address = clock(), _address(request)
-        if misses.too_many(address, now):
+        now, address = self._clock(), request.client.host if request.client else ""
+        if self._misses.too_many(address, now):
             wait_s = str(int(MISSES_WITHIN.total_seconds()))
             raise ProblemError(429, "too many wrong codes; wait ten minutes", headers={"Retry-After": wait_s})
-        paper = _paper(sessions, typed)
+        paper = _paper(self._sessions, typed)
         if paper is None:
-            misses.note(address, now)
+            self._misses.note(address, now)
         return paper
 
-    def shown(request: Request, paper: Paper | None, **more: Any) -> Response:
+    def show(self, request: Request, paper: Paper | None, compared: str = "") -> Response:
+        """What `paper` is; `compared` is the outcome of comparing a file with it, if one was sent."""
         if paper is None:
             return _fresh(render(request, "documents/verify.html", status=404, unknown=True))
         lang = language_of(request).code
-        rules = kinds.by_name[paper.kind]
+        rules = self._kinds.by_name[paper.kind]
         page = render(
             request,
             "documents/paper.html",
             paper=paper,
             title=rules.title[lang],
             subtitle=rules.subtitle[lang],
-            issuer=kinds.municipality.name[lang],
-            valid=clock().astimezone(ZONE).date() <= paper.valid_until,
+            issuer=self._kinds.municipality.name[lang],
+            valid=self._clock().astimezone(ZONE).date() <= paper.valid_until,
             issued_on=official_date(paper.issued_on),
             valid_until=official_date(paper.valid_until),
-            **{"compared": ""} | more,
+            compared=compared,
         )
         return _fresh(page)
+
+
+def router(sessions: sessionmaker[Session], kinds: Kinds, *, clock: Callable[[], datetime]) -> APIRouter:
+    """The public routes of the documents."""
+    routes = APIRouter()
+    window = _Window(sessions, kinds, clock)
 
     @routes.get("/v/{code}", include_in_schema=False)
     @public
     def scanned(request: Request, code: str) -> Response:
         """Where the QR code leads."""
-        return _to_language(request, f"/verify/{codes.normal(code) or 'x'}")
+        return _to_language(request, f"/verify/{codes.normal(code) or NO_CODE}")
 
     @routes.get("/verify", include_in_schema=False)
     @public
@@ -118,25 +131,26 @@ def router(sessions: sessionmaker[Session], kinds: Kinds, *, clock: Callable[[],
     @public
     def ask(request: Request, code: Annotated[str, Query(max_length=200)] = "") -> Response:
         if code:
-            return RedirectResponse(f"/{language_of(request).code}/verify/{codes.normal(code) or 'x'}", 303)
+            lang = language_of(request).code
+            return RedirectResponse(f"/{lang}/verify/{codes.normal(code) or NO_CODE}", 303)
         return render(request, "documents/verify.html", unknown=False)
 
     @routes.get("/{lang}/verify/{code}")
     @public
     def answer(request: Request, code: str) -> Response:
-        return shown(request, found(request, code))
+        return window.show(request, window.find(request, code))
 
     @routes.post("/{lang}/verify/{code}")
     @public
     @takes_bytes(FORM_BYTES_MAX)
     async def compare(request: Request, code: str) -> Response:
         """For browsers without scripts: the file is hashed as it comes in and not kept."""
-        paper = await run_in_threadpool(found, request, code)
+        paper = await run_in_threadpool(window.find, request, code)
         sha256 = await file_sha256(request)
         compared = "missing"
         if sha256 is not None and paper is not None:
             compared = "same" if sha256 == paper.sha256 else "different"
-        return await run_in_threadpool(shown, request, paper, compared=compared)
+        return await run_in_threadpool(window.show, request, paper, compared)
 
     return routes
 
@@ -163,10 +177,6 @@ def _to_language(request: Request, path: str) -> Response:
     return RedirectResponse(
         f"/{language_of(request).code}{path}", 303, headers={"Vary": "Accept-Language, Cookie"}
     )
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 def _fresh(page: Response) -> Response:
