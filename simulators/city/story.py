@@ -101,6 +101,7 @@ class Story:
                     await self.step(f"the agent of {device} restarts", 60, partial(self.restart, device))
                 await self.step("the agents of all devices restart", 120, self.restart_all)
                 await self.step("every job has ended", 30, self.jobs_over)
+                await self.step("at the end every device is there and well", 60, self.look_at_fleet)
 
     async def step(self, name: str, within_s: float, do: Do) -> bool:
         """One step of the report."""
