@@ -105,6 +105,11 @@ def router(
         note(operator, "change-password")
         return let_in(token, HOME)
 
+    _add_audit(routes, sessions)
+    return routes
+
+
+def _add_audit(routes: APIRouter, sessions: sessionmaker[Session]) -> None:
     @routes.get("/audit")
     def look_back(request: Request, before: Annotated[int | None, Query(ge=1)] = None) -> Response:
         newest = sa.select(AuditEntry).order_by(AuditEntry.id.desc()).limit(AUDIT_PAGE + 1)
@@ -117,8 +122,6 @@ def router(
         return render(
             request, "operators/audit.html", entries=entries, older=older, before=before, action=action_text
         )
-
-    return routes
 
 
 def _password_page(request: Request, wrong: str = "") -> Response:
