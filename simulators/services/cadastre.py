@@ -113,10 +113,11 @@ class _Cadastre:
         """Switch a fault on or off: `ok`, `down`, or `slow` by `seconds`."""
         wish = await _json(request)
         mode = wish.get("mode") if isinstance(wish, dict) else None
-        if mode not in ("ok", "down", "slow"):
-            return JSONResponse({"error": "mode is ok, down or slow"}, 400)
+        seconds = wish.get("seconds", SLOW_S) if isinstance(wish, dict) else None
+        if mode not in ("ok", "down", "slow") or not isinstance(seconds, int | float):
+            return JSONResponse({"error": "mode is ok, down or slow; seconds is a number"}, 400)
         self.mode = mode
-        self.slow_s = float(wish.get("seconds", SLOW_S))
+        self.slow_s = float(seconds)
         return JSONResponse({"mode": self.mode})
 
     async def health(self, _request: Request) -> Response:
