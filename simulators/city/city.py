@@ -8,6 +8,7 @@ import random
 import shutil
 import sqlite3
 import ssl
+import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import closing
@@ -33,6 +34,7 @@ from simulators.services.payments import payments_app
 HEALTHY_S = 60.0
 ENROLLED_S = 90.0
 COMMAND_S = 60.0
+DEBATE_S = 180.0
 FALLS_MAX = 3
 """A program that falls over so often while it starts is given up."""
 AT_ONCE = 3
@@ -79,6 +81,8 @@ class City:
         self._spoken = ""
         self.debate_ms = 0
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._hardware = threading.Lock()
+        self._stopping = False
 
     @property
     def broker_name(self) -> str:
@@ -141,18 +145,19 @@ class City:
             CityError: a part did not start.
         """
         processes.adopt_orphans()
-        debate = asyncio.create_task(asyncio.to_thread(self._speak))
-        await self._start_services()
-        await self._start_cloud()
-        hardware = asyncio.create_task(asyncio.to_thread(self._switch_on))
-        await self._issue_tokens()
-        await asyncio.gather(debate, hardware)
-        self._begin(self._keep_warm())
-        await self._start_agents()
-        self._note_processes()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._make_debate())
+                group.create_task(self._start_ground())
+            self._begin(self._keep_warm())
+            await self._start_agents()
+        except BaseExceptionGroup as failed:
+            wanting = failed.subgroup(CityError)
+            raise (_leaf(wanting) if wanting else failed) from None
 
     async def stop(self) -> list[str]:
         """End everything; gives what could not be ended (nothing, if all is well)."""
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         agents = [
@@ -162,15 +167,20 @@ class City:
         for name in ("ingest", "control-plane", "broker"):
             if name in self.children:
                 await self.children[name].stop()
-        for hardware in self.kiosks.values():
-            hardware.close()
-        if self._printers is not None:
-            await asyncio.to_thread(self._printers.stop)
+        await asyncio.to_thread(self._switch_off)
         for served in reversed(self._served):
             await served.stop()
         return await asyncio.to_thread(processes.end_all)
 
     # --- parts ---
+
+    async def _start_ground(self) -> None:
+        """All that agents need."""
+        await self._start_services()
+        await self._start_cloud()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.to_thread(self._switch_on))
+            group.create_task(self._issue_tokens())
 
     async def _start_services(self) -> None:
         self._served.append(await serve(cadastre_app(self.people), self.ports.cadastre))
@@ -221,17 +231,36 @@ class City:
 
     def _switch_on(self) -> None:
         self.tell("kiosks: printers, document readers, receipt printers")
-        self._printers = Printers(self.folder.services / "printers", self.plan.printers)
-        for device in self.plan.kiosk_ids:
-            self.kiosks[device] = KioskHardware(device, self._printers)
+        with self._hardware:  # a city that is stopped meanwhile waits here for the printer in hand
+            self._printers = Printers(self.folder.services / "printers", self.plan.printers)
+            for device in self.plan.kiosk_ids:
+                if self._stopping:
+                    return
+                self.kiosks[device] = KioskHardware(device, self._printers)
 
-    def _speak(self) -> None:
-        from simulators.debate.synthesis import make  # numpy and a voice: only where they are needed
+    def _switch_off(self) -> None:
+        with self._hardware:
+            for hardware in self.kiosks.values():
+                hardware.close()
+            if self._printers is not None:
+                self._printers.stop()
 
+    async def _make_debate(self) -> None:
+        """What the microphones will say; spoken once and kept for all cities."""
         if not self.plan.halls:
             return
-        self._debate, debate = make(self.plan.cache / "debate", self.plan.seed)
-        self._spoken, self.debate_ms = debate.text, debate.duration_ms
+        folder = self.plan.cache / "debate"
+        if not (folder / "debate.json").exists():
+            self.tell("halls: the debate is being spoken (once, about half a minute)")
+        await self._tool(
+            *(PYTHON, "-m", "simulators.debate"),
+            *("--out", str(folder), "--seed", str(self.plan.seed)),
+            within_s=DEBATE_S,
+        )
+        told = json.loads((folder / "debate.json").read_text(encoding="utf-8"))
+        self._spoken = " ".join(line["text"] for line in told["lines"])
+        self.debate_ms = told["duration_ms"]
+        self._debate = folder / "debate.wav"
 
     async def _issue_tokens(self) -> None:
         wanted = [device for device in self.plan.kiosk_ids + self.plan.hall_ids if not self._enrolled(device)]
@@ -285,12 +314,9 @@ class City:
             up += 1
             self.tell(f"devices: {device} is connected ({up} of {len(devices)})")
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for device in devices:
-                    group.create_task(start(device))
-        except* CityError as failed:
-            raise failed.exceptions[0] from None
+        async with asyncio.TaskGroup() as group:
+            for device in devices:
+                group.create_task(start(device))
 
     async def _said(self, child: Child, event: str, within_s: float) -> None:
         """Wait until a child has said `event` for the first time.
@@ -379,7 +405,7 @@ class City:
     # --- what the parts are made with ---
 
     async def _run(self, name: str, *words: str) -> Child:
-        child = Child(Command(name, words), self.folder.logs)
+        child = Child(Command(name, words), self.folder.logs, self._note_processes)
         self.children[name] = child
         await child.start()
         return child
@@ -390,16 +416,36 @@ class City:
         Raises:
             CityError: it failed.
         """
-        process = await asyncio.create_subprocess_exec(
+        return await self._tool(
             *(PYTHON, "-m", "cloud", command, "--settings", str(self._cloud_file), *words),
+            within_s=COMMAND_S,
+        )
+
+    async def _tool(self, *words: str, within_s: float) -> str:
+        """Run a program to its end; what it printed.
+
+        Raises:
+            CityError: it failed, or did not end in time.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *words,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-        out, errors = await asyncio.wait_for(process.communicate(), COMMAND_S)
+        name = " ".join(words[1:4])
+        try:
+            async with asyncio.timeout(within_s):
+                out, errors = await process.communicate()
+        except TimeoutError:
+            raise CityError(f"{name} did not end within {within_s:g} s") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
         if process.returncode != 0:
-            raise CityError(f"python -m cloud {command} failed: {errors.decode(errors='replace')[-800:]}")
+            raise CityError(f"{name} failed: {errors.decode(errors='replace')[-800:]}")
         return out.decode()
 
     def _failed(self, name: str, what: str) -> str:
@@ -407,7 +453,7 @@ class City:
         return f"{name} {what}; its log is {self.folder.logs / name}.log and ends: {child.log.tail()}"
 
     def _note_processes(self) -> None:
-        self.folder.note_processes([child.pid for child in self.children.values()])
+        self.folder.note_processes([child.pid for child in self.children.values() if child.running])
 
     def write_addresses(self, start_page: str) -> None:
         """Tell other programs where everything is: `addresses.json` in the data folder."""
@@ -462,3 +508,8 @@ class City:
         holders = {person for person in self.people.persons if self.people.lists_of(person)}
         first = sorted(self.people.persons, key=lambda person: person not in holders)
         return {person: self.people.persons[person] for person in first}
+
+
+def _leaf(group: BaseExceptionGroup[CityError]) -> BaseException:
+    first = group.exceptions[0]
+    return _leaf(first) if isinstance(first, BaseExceptionGroup) else first

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,8 @@ KILL_S = 5.0
 DRAIN_S = 2.0
 """How long the last words of a child are waited for; what left its group may hold the pipe open."""
 LINE_BYTES_MAX = 1_000_000
+LOG_BYTES_MAX = 20_000_000
+"""Of one child; what it says beyond that in one run is only counted."""
 PR_SET_CHILD_SUBREAPER = 36
 """linux/prctl.h"""
 
@@ -48,9 +50,12 @@ class Log:
 
     async def follow(self, stream: asyncio.StreamReader) -> None:
         """Write down each line of `stream` until it ends; JSON lines count by their event."""
+        if self._path.exists() and self._path.stat().st_size > LOG_BYTES_MAX:
+            self._path.replace(self._path.with_suffix(".log.1"))
         with self._path.open("ab", buffering=0) as file:
             while line := await _line(stream):
-                file.write(line)
+                if file.tell() < LOG_BYTES_MAX:
+                    file.write(line)
                 event = _event(line)
                 if event:
                     async with self._news:
@@ -103,10 +108,11 @@ class Command:
 
 
 class Child:
-    """One supervised program; `pid` is that of its present run."""
+    """One supervised program; `pid` is that of its present run. `started` is called after each start."""
 
-    def __init__(self, command: Command, logs: Path) -> None:
+    def __init__(self, command: Command, logs: Path, started: Callable[[], None] = lambda: None) -> None:
         self.command = command
+        self._started = started
         self.log = Log(logs / f"{command.name}.log")
         self.starts = 0
         self.exits: list[int] = []
@@ -196,6 +202,7 @@ class Child:
             self.pid = process.pid
             self.starts += 1
             self._up.set()
+            self._started()
             follower = asyncio.create_task(self.log.follow(process.stdout))
             status = await process.wait()
             self._up.clear()
