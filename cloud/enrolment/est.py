@@ -9,10 +9,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import sqlalchemy as sa
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs7
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.concurrency import run_in_threadpool
@@ -27,6 +29,7 @@ from cloud.web.problems import ProblemError
 from cloud.web.public import public
 from contract.enrolment import EST_PREFIX
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 16_384
@@ -59,11 +62,11 @@ class Desk:
         """
         now = self.now()
         with self.sessions.begin() as session:
-            try:
-                kind = tokens.use(session, device, token, now)
-            except RefusedError as error:
-                raise EnrolmentRefusedError(Cause.WRONG_TOKEN, str(error)) from error
-            return self._issue(session, device, kind, body, "token", now)
+            found = _right(lambda: tokens.find(session, device, token, now))
+            key = _key(body, device)
+            der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            _right(lambda: tokens.use(found, der, now))
+            return self._issue(session, device, found.kind, key, "token", now)
 
     def renew(self, shown: x509.Certificate, body: bytes) -> x509.Certificate:
         """A new certificate for the device that has shown a good one; the old one stays until it is used.
@@ -74,15 +77,12 @@ class Desk:
         now = self.now()
         with self.sessions.begin() as session:
             device = members.admit(session, shown, now)
-            return self._issue(session, device.device, device.kind, body, "renewal", now)
+            key = _key(body, device.device)
+            return self._issue(session, device.device, device.kind, key, "renewal", now)
 
     def _issue(
-        self, session: Session, device: str, kind: str, body: bytes, by: str, now: datetime
+        self, session: Session, device: str, kind: str, key: CertificatePublicKeyTypes, by: str, now: datetime
     ) -> x509.Certificate:
-        try:
-            key = authority.check_request(_decode(body), device)
-        except MalformedError as error:
-            raise EnrolmentRefusedError(Cause.BAD_REQUEST, str(error)) from error
         _check_pace(session, device, now)
         certificate = self.issuer.device(key, device, kind, now)
         members.record(session, certificate, device, by, now)
@@ -168,6 +168,20 @@ def _credentials(request: Request) -> tuple[str, str]:
     raise EnrolmentRefusedError(
         Cause.NO_CREDENTIALS, "send the device id and its one-time token by HTTP Basic"
     )
+
+
+def _right(ask: Callable[[], T]) -> T:
+    try:
+        return ask()
+    except RefusedError as error:
+        raise EnrolmentRefusedError(Cause.WRONG_TOKEN, str(error)) from error
+
+
+def _key(body: bytes, device: str) -> CertificatePublicKeyTypes:
+    try:
+        return authority.check_request(_decode(body), device)
+    except MalformedError as error:
+        raise EnrolmentRefusedError(Cause.BAD_REQUEST, str(error)) from error
 
 
 def _decode(body: bytes) -> bytes:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloud.database.models.devices import Device
 from cloud.database.models.enrolment import DeviceCertificate
-from cloud.enrolment import pki
+from cloud.enrolment import pki, tokens
 from cloud.enrolment.authority import CRL_AGE
 from cloud.enrolment.refusals import STATUS, Cause, EnrolmentRefusedError, count
 from cloud.web.application import put_behind
@@ -83,7 +83,12 @@ def admit(session: Session, certificate: x509.Certificate, now: datetime) -> Dev
 
 
 def revoke(session: Session, device: str, reason: str, now: datetime) -> int:
-    """Revoke every certificate of `device`; gives how many. The list is signed by the next `sweep`."""
+    """Revoke every certificate of `device`, and its tokens with them; gives how many certificates.
+
+    A spent token would still serve its own key, and a stolen device has both. The list is signed by the
+    next `sweep`.
+    """
+    tokens.end(session, device, now)
     return _end(session, DeviceCertificate.device == device, "revoke", reason, now)
 
 

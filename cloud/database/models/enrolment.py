@@ -9,7 +9,7 @@ from cloud.database.models.base import Base
 
 
 class EnrolmentToken(Base):
-    """A right to enrol one device once; the token itself is nowhere but with the technician."""
+    """A right to enrol one device with one key; the token itself is nowhere but with the technician."""
 
     __tablename__ = "enrolment_tokens"
 
@@ -19,6 +19,7 @@ class EnrolmentToken(Base):
     issued_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
     used_at: Mapped[datetime | None]
+    key_sha256: Mapped[str | None] = mapped_column(sa.String(64))
 
 
 class DeviceCertificate(Base):

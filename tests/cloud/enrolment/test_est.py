@@ -72,6 +72,19 @@ def test_a_token_is_good_once_and_for_its_device_only(technician, bootstrap_port
     assert causes(sessions) == {"wrong-token": 3}
 
 
+def test_an_answer_that_was_lost_can_be_asked_for_again_with_the_same_key(
+    technician, bootstrap_port, token, sessions, now
+):
+    request = technician.request(NAME)
+    ask = (bootstrap_port, "simpleenroll", "-u", f"{NAME}:{token}")
+    first = technician.keep(technician.est(*ask, data=request), "first.pem").read_bytes()
+    second = technician.keep(technician.est(*ask, data=request), "second.pem").read_bytes()
+    assert first != second
+    with sessions.begin() as session:
+        assert members.revoke(session, NAME, "stolen", now()) == 2
+    assert technician.est(*ask, data=request).status == 403
+
+
 def test_a_refused_request_leaves_the_token_as_it_was(technician, bootstrap_port, token):
     bad = technician.est(bootstrap_port, "simpleenroll", "-u", f"{NAME}:{token}", data=b"bm8gcmVxdWVzdA==")
     assert bad.status == 400

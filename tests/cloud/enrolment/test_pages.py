@@ -36,7 +36,7 @@ def test_a_token_is_shown_once_and_kept_as_its_digest(staff, sessions, clock):
     assert token not in staff.client.get("/enrolment").text
     with sessions.begin() as session:
         assert token not in session.scalars(sa.select(EnrolmentToken)).one().token_sha256
-        assert tokens.use(session, "kiosk-01", token, clock()) == "kiosk"
+        assert tokens.find(session, "kiosk-01", token, clock()).kind == "kiosk"
         entry = session.scalars(sa.select(AuditEntry)).one()
     assert (entry.action, entry.subject, entry.actor) == ("issue-enrolment-token", "kiosk-01", "ana")
     assert token not in str(entry.details)

@@ -319,6 +319,7 @@ def upgrade() -> None:
         sa.Column("issued_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("key_sha256", sa.String(length=64), nullable=True),
         sa.ForeignKeyConstraint(
             ["device"], ["devices.device"], name=op.f("fk_enrolment_tokens_device_devices")
         ),
