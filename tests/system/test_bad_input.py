@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+import secrets
 import sqlite3
 import ssl
 import subprocess
@@ -18,11 +19,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from contract import topics
+from contract.documents import Kind, Problem
 from contract.enrolment import EST_PREFIX
+from contract.ids import RANDOM_BYTES, uuid7
 from contract.messages import MESSAGE_BYTES_MAX, Lane, seal
+from simulators import people
 from tests.system.conftest import Town, wait_until
 
 PROBE = "probe-01"
+SEED = 7
 NOW_MS = 1_795_000_000_000
 BOOT = "01939f2e-0000-7000-8000-000000000000"
 
@@ -103,8 +108,9 @@ def probe(town: Town, tmp_path_factory: pytest.TempPathFactory) -> Papers:
         assert "ask for a new one with enrol-token" in refused.json()["detail"]
     taken = _enrol(town, body, told["token"])
     assert taken.status_code == 200, taken.text
-    used = _enrol(town, body, told["token"])
-    assert used.status_code == 403
+    other = tmp_path_factory.mktemp("thief")
+    used = _enrol(town, _request(other, PROBE), told["token"])
+    assert used.status_code in (401, 403), "a token that was used serves no other key"
     (folder / "probe.p7b").write_text(f"-----BEGIN PKCS7-----\n{taken.text.strip()}\n-----END PKCS7-----\n")
     pem = subprocess.run(
         ["openssl", "pkcs7", "-in", str(folder / "probe.p7b"), "-print_certs"],
@@ -200,6 +206,53 @@ def test_a_message_beyond_the_brokers_limit_ends_only_its_sender(town: Town, pro
     _publish(town, probe, topics.build("telemetry", device=PROBE), payload, version="mqttv311")
     wait_until(lambda: told() > before, 20, "the broker refuses the message")
     assert town.count("kiosk-01", "link_lost") == 0
+
+
+def _document() -> str:
+    return uuid7(NOW_MS, secrets.token_bytes(RANDOM_BYTES))
+
+
+def test_a_kiosk_gets_only_papers_that_there_are(town: Town, probe: Papers) -> None:
+    person = next(
+        person
+        for held in people.generate(SEED).lists.values()
+        for person in people.generate(SEED).persons.values()
+        if person.person == held.shares[0].person
+    )
+    request = {
+        "document": _document(),
+        "visit": "visit-1",
+        "kind": Kind.POSSESSION_SHEET,
+        "language": "sq",
+        "identification": {
+            "personal_number": person.personal_number,
+            "document_number": person.document_number,
+            "date_of_birth": person.date_of_birth.isoformat(),
+        },
+    }
+    stranger = request["identification"] | {"document_number": "000000000"}  # type: ignore[operator] # a dict
+    url = f"{town.addresses['device']}/api/v1/documents"
+    with httpx.Client(verify=_trust(town, probe)) as kiosk:
+
+        def refused(path: str, body: object, status: int, code: str) -> None:
+            answer = kiosk.post(url + path, json=body)
+            told = answer.json()
+            assert (answer.status_code, told["code"]) == (status, code)
+            assert told["detail"]
+
+        refused("", request | {"kind": "passport"}, 422, Problem.UNKNOWN_KIND)
+        refused("", request | {"identification": stranger}, 403, Problem.NOT_IDENTIFIED)
+        refused("", {"document": 1}, 422, Problem.MALFORMED)
+        request["document"] = _document()  # a request that was refused stays refused
+        begun = kiosk.post(url, json=request)
+        assert begun.status_code == 200, begun.text
+        refused(f"/{request['document']}/subject", {"subject": "UL-0"}, 422, Problem.UNKNOWN_SUBJECT)
+        refused(
+            f"/{request['document']}/payment", {"authorisation": "auth-1"}, 402, Problem.PAYMENT_NOT_CONFIRMED
+        )
+        assert kiosk.post(url, content=b"x" * 2_000_000).status_code == 413
+        assert kiosk.get(f"{url}/{request['document']}/pdf").status_code in (404, 409)
+        assert kiosk.post(f"{url}/{request['document']}/cancel").status_code == 200
 
 
 def test_a_broken_setting_is_named(town: Town, tmp_path: Path) -> None:
