@@ -14,7 +14,7 @@ from cloud.database.models.jobs import Diagnostics
 from cloud.jobs import orders, views
 from cloud.jobs.diagnostics import Bundles
 from cloud.jobs.service import TARGETS_MAX, Jobs
-from cloud.jobs.views import Overview, Row
+from cloud.jobs.views import POSITION_MAX, Overview, Row
 from cloud.operators.access import current_operator
 from cloud.web.listener import peer
 from cloud.web.problems import ProblemError
@@ -85,7 +85,7 @@ def router(sessions: sessionmaker[Session], jobs: Jobs, bundles: Bundles) -> API
     @routes.get(PATH)
     def list_jobs(
         limit: Annotated[int, Query(ge=1, le=LISTED_MAX)] = 50,
-        cursor: Annotated[int | None, Query(ge=1)] = None,
+        cursor: Annotated[int | None, Query(ge=1, le=POSITION_MAX)] = None,
     ) -> JobList:
         with sessions() as session:
             found = views.overviews(session, before=cursor, limit=limit + 1)

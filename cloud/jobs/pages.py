@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from cloud.jobs import diagnostics, orders, views
 from cloud.jobs.service import Jobs
+from cloud.jobs.views import POSITION_MAX
 from cloud.jobs.wording import CHIPS, OPERATIONS, STATUSES
 from cloud.operators.access import current_operator
 from cloud.web.pages import render
@@ -52,11 +53,15 @@ def router(sessions: sessionmaker[Session], jobs: Jobs) -> APIRouter:
         return render(request, template, job=found, rows=rows, by_operator=job.startswith("op-"), **WORDS)
 
     @routes.get(PAGE)
-    def show_list(request: Request, before: Annotated[int | None, Query(ge=1)] = None) -> Response:
+    def show_list(
+        request: Request, before: Annotated[int | None, Query(ge=1, le=POSITION_MAX)] = None
+    ) -> Response:
         return listed(request, "jobs/list.html", before)
 
     @routes.get(PAGE + "/live")
-    def show_list_live(request: Request, before: Annotated[int | None, Query(ge=1)] = None) -> Response:
+    def show_list_live(
+        request: Request, before: Annotated[int | None, Query(ge=1, le=POSITION_MAX)] = None
+    ) -> Response:
         return listed(request, "jobs/list_live.html", before)
 
     @routes.post(PAGE)

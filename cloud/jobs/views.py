@@ -13,6 +13,8 @@ from cloud.database.models.jobs import Job, JobExecution
 from cloud.jobs.core import PENDING
 from contract.jobs import Status
 
+POSITION_MAX = 2**63 - 1
+"""Largest position that a database takes."""
 _LATEST = sa.select(sa.func.max(JobExecution.id).label("id")).group_by(JobExecution.job, JobExecution.device)
 
 

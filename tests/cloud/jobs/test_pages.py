@@ -183,3 +183,10 @@ def test_a_bundle_has_a_bound_and_the_oldest_goes(bundles: Bundles, fleet: Fleet
         bundles.receive("kiosk-01", json.dumps({"job": f"job-{number}"}).encode())
     assert len(list((tmp_path / "objects").iterdir())) == KEPT_MAX
     assert json.loads(bundles.path("00000000-0000-7000-8000-000000000023").read_bytes())["job"] == "job-22"
+
+
+@pytest.mark.parametrize("address", ["/jobs?before={}", "/jobs/live?before={}", "/api/v1/jobs?cursor={}"])
+def test_a_cursor_that_no_database_takes_is_refused(staff: Staff, address: str) -> None:
+    for number in (0, 2**63, 10**30):
+        assert staff.client.get(address.format(number)).status_code == 422
+    assert staff.client.get(address.format(2**63 - 1)).status_code == 200
