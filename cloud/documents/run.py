@@ -12,7 +12,7 @@ ids only.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -85,8 +85,12 @@ class Documents(DBOSConfiguredInstance):
 
     def start(self, document: str, run: str = "") -> None:
         """Do what the request's state asks for. The same run twice is done once; the first is ''."""
-        with SetWorkflowID(f"{document}.{run}" if run else document):
-            DBOS.start_workflow(self.issue, document)
+        with self.tools.sessions.begin() as session:
+            facts = store.facts_of(_found(store.load(session, document)))
+        turn = _first(core.Request(facts, self.tools.limits).pending())
+        if turn:
+            with SetWorkflowID(f"{document}.{run}" if run else document):
+                DBOS.start_workflow(self.issue, document, turn)
 
     def reconcile(self) -> None:
         """At start-up: see that whatever is to be done is in the hands of a run.
@@ -143,8 +147,11 @@ class Documents(DBOSConfiguredInstance):
     # --- the workflow ---
 
     @DBOS.workflow()
-    def issue(self, document: str) -> str:
-        """Do what the row asks for, turn after turn, until there is nothing to do now."""
+    def issue(self, document: str, turn: str) -> str:
+        """Do what the row asks for, beginning with `turn`, until there is nothing to do now.
+
+        A turn that has been overtaken does nothing and finds out what comes next.
+        """
         turns = {
             "render": self._do_render,
             "seal": self._do_seal,
@@ -154,17 +161,11 @@ class Documents(DBOSConfiguredInstance):
             "look-for-payment": self._do_look_for_payment,
             "close": self._do_close,
         }
-        turn = self._look(document)
         for _ in range(TURNS_MAX):
             if turn not in turns:
                 return turn
             turn = turns[turn](document)
         return "too many turns"
-
-    @DBOS.step(retries_allowed=True, max_attempts=3, interval_seconds=0.5)
-    def _look(self, document: str) -> str:
-        """What comes next, and what time has done meanwhile."""
-        return self._turn(document, Tick())
 
     @DBOS.step(retries_allowed=True, max_attempts=3, interval_seconds=0.5)
     def _do_render(self, document: str) -> str:
@@ -219,7 +220,8 @@ class Documents(DBOSConfiguredInstance):
 
     @DBOS.step(retries_allowed=True, max_attempts=3, interval_seconds=0.5)
     def _do_capture(self, document: str) -> str:
-        return self._settle(document, core.Capture, self.tools.payments.capture, core.PaymentCaptured())
+        turn = self._settle(document, core.Capture, self.tools.payments.capture, core.PaymentCaptured())
+        return self._close(document) if turn == _TURNS[core.Close] else turn
 
     @DBOS.step(retries_allowed=True, max_attempts=3, interval_seconds=0.5)
     def _do_release(self, document: str) -> str:
@@ -243,9 +245,7 @@ class Documents(DBOSConfiguredInstance):
 
     @DBOS.step(retries_allowed=True, max_attempts=3, interval_seconds=0.5)
     def _do_close(self, document: str) -> str:
-        turn = self._turn(document, core.Closed())
-        log.info("document_closed", extra={"document": document})
-        return turn
+        return self._close(document)
 
     # --- shared ---
 
@@ -269,8 +269,12 @@ class Documents(DBOSConfiguredInstance):
             elif keep is not None:
                 self._keep(session, row, *keep)
             effects = self.tools.handle(session, row, event)
-        names = (_TURNS[type(each)] for each in effects if type(each) in _TURNS and type(each) is not skip)
-        return next(names, "")
+        return _first([each for each in effects if type(each) is not skip])
+
+    def _close(self, document: str) -> str:
+        turn = self._turn(document, core.Closed())
+        log.info("document_closed", extra={"document": document})
+        return turn
 
     def _keep(self, session: Session, row: Document, part: Part, pdf: bytes) -> None:
         self.tools.contents.put(session, row.document, part, pdf, self.tools.clock())
@@ -320,6 +324,11 @@ def _log_failure(event: str, document: str, error: RefusedError) -> None:
 
 def _workflow_id(document: str, run: str) -> str:
     return f"{document}.{run}" if run else document
+
+
+def _first(effects: Sequence[core.Effect]) -> str:
+    """The first thing to do, by its name in `_TURNS`; empty when nothing is to be done now."""
+    return next((_TURNS[type(each)] for each in effects if type(each) in _TURNS), "")
 
 
 def _found(row: Document | None) -> Document:
