@@ -4,9 +4,11 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.orm import Session, sessionmaker
 
 BUSY_TIMEOUT_MS = 30_000
 POOL_SIZE = 20
+_READS = "fleet_reads"
 
 
 def connect(url: str) -> sa.Engine:
@@ -21,8 +23,17 @@ def connect(url: str) -> sa.Engine:
     )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare)
-        event.listen(engine, "begin", _begin_immediate)
+        event.listen(engine, "begin", _begin)
     return engine
+
+
+def for_reading(sessions: sessionmaker[Session]) -> sessionmaker[Session]:
+    """The same sessions, for reading only: on SQLite they neither take the write lock nor wait for it.
+
+    Nothing may be written in them: what was read could have changed before the write.
+    """
+    bind: sa.Engine = sessions.kw["bind"]
+    return sessionmaker(bind.execution_options(**{_READS: True}), expire_on_commit=False)
 
 
 def _prepare(connection: Any, _record: Any) -> None:
@@ -36,5 +47,6 @@ def _prepare(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_immediate(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _begin(connection: sa.Connection) -> None:
+    reads = connection.get_execution_options().get(_READS, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

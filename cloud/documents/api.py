@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session, sessionmaker
 
+from cloud.database.engine import for_reading
 from cloud.database.models.devices import Device
 from cloud.documents.counter import Counter
 from cloud.documents.problems import DocumentProblemError
@@ -101,10 +102,11 @@ _PDF: dict[int | str, dict[str, Any]] = {200: {"content": {"application/pdf": {}
 def router(counter: Counter, sessions: sessionmaker[Session]) -> APIRouter:
     """The routes for kiosks; any other device is refused."""
     routes = APIRouter(responses=_PROBLEMS)
+    reading = for_reading(sessions)
 
     def kiosk(request: Request) -> str:
         device = peer(request)
-        with sessions() as session:
+        with reading() as session:
             row = session.get(Device, device)
         if row is None or row.kind != KIOSK:
             raise ProblemError(403, "only kiosks may ask for documents", code=contract.Problem.NOT_ALLOWED)

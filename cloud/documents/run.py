@@ -19,6 +19,7 @@ import msgspec
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
 from sqlalchemy.orm import Session
 
+from cloud.database.engine import for_reading
 from cloud.database.models.documents import Document
 from cloud.documents import core, possession_sheet, store
 from cloud.documents.contents import Part
@@ -79,14 +80,15 @@ class Documents(DBOSConfiguredInstance):
         self._seal = seal
         self._offer = offer
         self._public_url = public_url.rstrip("/")
+        self._reading = for_reading(tools.sessions)
         self._forgotten_at: datetime | None = None
 
     # --- beginning ---
 
     def start(self, document: str, run: str = "") -> None:
         """Do what the request's state asks for. The same run twice is done once; the first is ''."""
-        with self.tools.sessions.begin() as session:
-            facts = store.facts_of(_found(store.load(session, document)))
+        with self._reading() as session:
+            facts = store.facts_of(_found(store.look(session, document)))
         turn = _first(core.Request(facts, self.tools.limits).pending())
         if turn:
             with SetWorkflowID(f"{document}.{run}" if run else document):
@@ -98,7 +100,7 @@ class Documents(DBOSConfiguredInstance):
         Runs that were under way go on by themselves; this finds what a crash kept from beginning, or what
         an error ended.
         """
-        with self.tools.sessions.begin() as session:
+        with self._reading() as session:
             under_way = store.in_states(session, _UNDER_WAY)
         for document, version in under_way:
             runs = DBOS.list_workflows(workflow_id_prefix=document, load_input=False, load_output=False)
@@ -119,7 +121,7 @@ class Documents(DBOSConfiguredInstance):
     def sweep(self) -> None:
         """Let time pass for requests that nobody watches, and forget what its day has come for."""
         now = self.tools.clock()
-        with self.tools.sessions.begin() as session:
+        with self._reading() as session:
             due = store.due(session, now, SWEPT_MAX)
         for document in due:
             with self.tools.sessions.begin() as session:
@@ -169,8 +171,8 @@ class Documents(DBOSConfiguredInstance):
 
     @DBOS.step(retries_allowed=True, max_attempts=3, interval_seconds=0.5)
     def _do_render(self, document: str) -> str:
-        with self.tools.sessions.begin() as session:
-            row = _found(store.load(session, document))
+        with self._reading() as session:
+            row = _found(store.look(session, document))
             stored = self.tools.contents.get(session, document, Part.SHEET)
             issue, kind, state = self._issue(row), row.kind, row.state
         if state != "authorised":
@@ -188,8 +190,8 @@ class Documents(DBOSConfiguredInstance):
 
     @DBOS.step(retries_allowed=True, max_attempts=3, interval_seconds=0.5)
     def _do_seal(self, document: str) -> str:
-        with self.tools.sessions.begin() as session:
-            state = _found(store.load(session, document)).state
+        with self._reading() as session:
+            state = _found(store.look(session, document)).state
             pdf = self.tools.contents.get(session, document, Part.RENDERED)
         if state != "rendered":
             return self._turn(document, Tick())
@@ -204,8 +206,8 @@ class Documents(DBOSConfiguredInstance):
 
     @DBOS.step(retries_allowed=True, max_attempts=3, interval_seconds=0.5)
     def _do_offer(self, document: str) -> str:
-        with self.tools.sessions.begin() as session:
-            row = _found(store.load(session, document))
+        with self._reading() as session:
+            row = _found(store.look(session, document))
             device, state, sha256, size = row.device, row.state, row.sha256, row.size
         if state != "offered":
             return self._turn(document, Tick())
@@ -285,8 +287,8 @@ class Documents(DBOSConfiguredInstance):
 
     def _settle(self, document: str, wanted: type, ask: Callable[[str, str], None], done: core.Event) -> str:
         """Capture or release, if the row still asks for it; the same key each time."""
-        with self.tools.sessions.begin() as session:
-            facts = store.facts_of(_found(store.load(session, document)))
+        with self._reading() as session:
+            facts = store.facts_of(_found(store.look(session, document)))
         asked = core.Request(facts, self.tools.limits).pending()
         if not any(isinstance(work, wanted) for work in asked) or facts.authorisation is None:
             return self._turn(document, Tick())

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 
+from cloud.database.engine import for_reading
 from cloud.documents import core, store, wording
 from cloud.documents.news import Decision
 from cloud.documents.run import Documents
@@ -26,12 +27,13 @@ def router(documents: Documents) -> APIRouter:
     """The staff's routes of the documents."""
     routes = APIRouter()
     sessions = documents.tools.sessions
+    reading = for_reading(sessions)
 
     @routes.get(PAGE)
     def show(request: Request, state: Annotated[str, Query(max_length=16)] = "") -> Response:
         if state and state not in DOCUMENT.states:
             raise HTTPException(404)
-        with sessions() as session:
+        with reading() as session:
             waiting = store.for_people(session)
             return render(
                 request,

@@ -42,6 +42,11 @@ def load(session: Session, document: str) -> Document | None:
     return session.get(Document, document, with_for_update=True)
 
 
+def look(session: Session, document: str) -> Document | None:
+    """The request as it is now; whoever wants to change it must `load` it."""
+    return session.get(Document, document)
+
+
 def handle(session: Session, row: Document, event: Event, now: datetime, limits: Limits) -> list[Effect]:
     """Let the core decide, write down what has changed, and give back what is left to do."""
     effects = core.Request(facts_of(row), limits).handle(event, now)

@@ -12,6 +12,7 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.concurrency import run_in_threadpool
 
+from cloud.database.engine import for_reading
 from cloud.documents import codes, store
 from cloud.documents.file_hash import FORM_BYTES_MAX, file_sha256
 from cloud.documents.kinds import Kinds
@@ -69,7 +70,7 @@ class _Window:
     """Looks papers up for the routes, and shows what may be shown of them."""
 
     def __init__(self, sessions: sessionmaker[Session], kinds: Kinds, clock: Callable[[], datetime]) -> None:
-        self._sessions = sessions
+        self._sessions = for_reading(sessions)
         self._kinds = kinds
         self._clock = clock
         self._misses = Misses()
