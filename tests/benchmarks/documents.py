@@ -30,7 +30,7 @@ from tests.cloud.documents.desk import KINDS, KIOSK, Desk, document_id
 
 DOCUMENTS = 100
 WARM_UP = 5
-AT_ONCE = 4
+AT_ONCE = 2
 ALONE = 50
 WAIT_S = 30.0
 P50_TARGET_MS = 300
