@@ -485,10 +485,10 @@ class City:
             self.password = Password(**json.loads(self._password_file.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             self.password = None
-        if self.password is not None and self.password.one_time and not self._must_change():
+        if self.password is not None and self.password.one_time and not self.must_change_password():
             self.password = None  # a person has chosen another since
 
-    def _must_change(self) -> bool:
+    def must_change_password(self) -> bool:
         """Whether the administrator has still to choose a password."""
         with closing(sqlite3.connect(self.folder.cloud / "fleet.db")) as database:
             row = database.execute(

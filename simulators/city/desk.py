@@ -52,9 +52,11 @@ class CityDesk:
 
     @property
     def one_time_password(self) -> str | None:
-        """The administrator's, as long as this city has not chosen another."""
+        """The administrator's, until somebody has chosen another."""
         password = self._city.password
-        return password.text if password is not None and password.one_time else None
+        if password is None or not password.one_time or not self._city.must_change_password():
+            return None
+        return password.text
 
     def lamps(self) -> Sequence[Lamp]:
         """The services first, then every device."""

@@ -30,6 +30,8 @@ STAFF_PAGES = ("/status", "/devices", "/jobs", "/documents", "/sittings", "/audi
 HALL_LANGUAGE = "en"
 TITLE = "Kuvendi i Komunës: mbledhja e provës"
 WORD_ERROR_MAX = 0.15
+NO_MODEL = "ende nuk ka njohje të të folurit"
+"""Of the captions page in Albanian."""
 QUIET_S = 8.0
 """After the last word of the debate, so long may the last line take."""
 LOOK_S = 0.25
@@ -162,6 +164,7 @@ class Story:
             )
             await self.step("a closed part says why and is silent", 40, lambda: self.closed_part(hall))
             await self.step("the sitting ends for everybody", 30, self.end_sitting)
+            await self.step("a sitting in Albanian says why it has no text", 40, self.no_model)
         reading.cancel()
 
     @property
@@ -233,6 +236,23 @@ class Story:
         if missing:
             raise StepError(f"{len(missing)} lines are not in the whole text")
         return f"{len(self.captions.lines)} lines stay in the whole text"
+
+    async def no_model(self) -> str:
+        """No engine is run on a language that it does not know; readers are told so in theirs."""
+        page = await self.staff.open(f"{self.url}/sittings")
+        hall = self.city.plan.hall_ids[-1]
+        page = await self.staff.send(page, "/sittings", {"title": TITLE, "device": hall, "lang": "sq"})
+        session = _session_of(page)
+        await self.staff.send(page, f"/{session}/open")
+        async with Visitor("sq") as viewer:
+
+            async def told() -> bool:
+                return NO_MODEL in (await viewer.open(f"{self.url}/sq/captions/{session}")).text
+
+            await self._until(told, 30)
+        page = await self.staff.open(f"{self.url}/sittings")
+        await self.staff.send(page, f"/{session}/end")
+        return f"{hall} writes nothing, and the page says so in Albanian"
 
     async def _read_along(self) -> None:
         """A viewer in a browser: comes back with the last id whenever the stream breaks."""
