@@ -119,7 +119,9 @@ def serve() -> Iterator[Serve]:
                     started.set()
 
             server = Server(
-                uvicorn.Config(app, log_level="warning", lifespan="auto", timeout_graceful_shutdown=1)
+                uvicorn.Config(
+                    app, log_level="warning", log_config=None, lifespan="auto", timeout_graceful_shutdown=1
+                )
             )
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
             thread.start()

@@ -66,7 +66,9 @@ def provider() -> Iterator[Simulated]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(64)  # who comes before the server is up waits
-    config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, log_level="warning", log_config=None, lifespan="off", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

@@ -27,7 +27,9 @@ from tests.edge_agent.documents.worlds import PDF, MemoryCloud, MemoryLink
 @pytest.fixture
 def payments() -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(payments_app(), log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        payments_app(), log_level="warning", log_config=None, lifespan="off", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

@@ -16,8 +16,8 @@ from simulators.devices import ipp
 from simulators.devices.printer import Fault, Printers, Tray, cups_installed
 
 
-def children() -> set[str]:
-    return {process.name() for process in psutil.Process().children(recursive=True)}
+def children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
 
 
 def test_no_process_is_left_even_of_a_printer_that_was_stopped_in_its_sleep(tmp_path: Path) -> None:
@@ -26,9 +26,11 @@ def test_no_process_is_left_even_of_a_printer_that_was_stopped_in_its_sleep(tmp_
     with Printers(tmp_path, "cups") as printers:
         first, second = printers.start("kiosk-01"), printers.start("kiosk-02")
         assert first.uri != second.uri
-        assert {"ippeveprinter", "dbus-daemon"} <= children()
+        started = [process for process in children() if process not in before]
+        assert {"ippeveprinter", "dbus-daemon"} <= {process.name() for process in started}
         second.set_fault(Fault.SILENT)
-    assert children() == before
+    _gone, alive = psutil.wait_procs(started, timeout=20)
+    assert not alive
 
 
 def test_printers_end_with_a_city_that_is_killed(tmp_path: Path) -> None:
