@@ -5,8 +5,8 @@ late, twice, and after gaps; a gap closes when its messages come, or when the de
 longer keeps them (`kept_from` of the envelope).
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 ABOVE_MAX = 4096
 """Sequences remembered beyond a gap; one device publishes far fewer between two acknowledgements."""
@@ -23,16 +23,14 @@ class Verdict(StrEnum):
     """Too much is missing before it; leave it, the device sends it again."""
 
 
-@dataclass(frozen=True)
-class Watermark:
+class Watermark(NamedTuple):
     """`seq` and everything below has arrived; `above` lists what arrived beyond the first gap, ascending."""
 
     seq: int = 0
     above: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(NamedTuple):
     """What a watermark belongs to."""
 
     device: str

@@ -29,7 +29,7 @@ class StoppedError(Exception):
 
 
 class Keeper:
-    """`keep` is called for one batch at a time; `members` reads the registry (or raises UnavailableError)."""
+    """`keep` is for one batch at a time; `members` reads the registry (or raises UnavailableError)."""
 
     def __init__(
         self,
