@@ -28,6 +28,29 @@ BODY = Evidence(document="doc-1", job="job-1", outcome=PrintOutcome.PRINTED)
 Make = Callable[..., FleetDevice]
 
 
+class Away:
+    """Refuses every transaction between `go` and `back`, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self._away = threading.Event()
+        self._asked = threading.Semaphore(0)
+
+    def refuse(self, _connection: sa.Connection) -> None:
+        if self._away.is_set():
+            self._asked.release()
+            raise sa.exc.OperationalError("BEGIN", None, ConnectionError("the database is away"))
+
+    def go(self) -> None:
+        self._away.set()
+
+    def back(self) -> None:
+        self._away.clear()
+
+    def wait_asked(self, times: int) -> None:
+        for _ in range(times):
+            assert self._asked.acquire(timeout=DEADLINE_S)
+
+
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     broker = Mosquitto(tmp_path / "broker")
@@ -239,28 +262,46 @@ def test_a_handler_that_fails_is_tried_again_and_then_set_aside(
     assert count(sessions, "handler-failed", "kiosk-01") == 1
 
 
+@pytest.fixture
+def away(engine: sa.Engine) -> Iterator[Away]:
+    """The database is away until `back()`."""
+    made = Away()
+    sa.event.listen(engine, "begin", made.refuse)
+    yield made
+    sa.event.remove(engine, "begin", made.refuse)
+
+
 def test_while_the_database_is_away_the_message_waits(
-    make_broker: Callable[[], Broker], device: Make, engine: sa.Engine, sessions: sessionmaker[Session]
+    make_broker: Callable[[], Broker], device: Make, away: Away, sessions: sessionmaker[Session]
 ) -> None:
     broker = make_broker()
-    tried = threading.Semaphore(0)
     broker.subscribe("evidence", store)
     kiosk = device("kiosk-01")
-    away = threading.Event()
-    away.set()
-
-    @sa.event.listens_for(engine, "begin")
-    def refuse(_connection: sa.Connection) -> None:
-        if away.is_set():
-            tried.release()
-            raise sa.exc.OperationalError("BEGIN", None, ConnectionError("the database is away"))
-
+    away.go()
     started(broker)
     kiosk.send("evidence", BODY, boot=BOOT, lane=Lane.EVENTS, seq=1, document="doc-1")
-    for _ in range(4):
-        assert tried.acquire(timeout=DEADLINE_S)
+    away.wait_asked(4)
     assert kiosk.acks() == []
-    away.clear()
+    away.back()
+    kiosk.wait_ack(BOOT, Lane.EVENTS, 1)
+    assert site(sessions, "kiosk-01") == "doc-1"
+
+
+def test_what_was_being_stored_when_we_stopped_comes_again(
+    make_broker: Callable[[], Broker], device: Make, away: Away, sessions: sessionmaker[Session]
+) -> None:
+    first = make_broker()
+    first.subscribe("evidence", store)
+    kiosk = device("kiosk-01")
+    away.go()
+    started(first)
+    kiosk.send("evidence", BODY, boot=BOOT, lane=Lane.EVENTS, seq=1, document="doc-1")
+    away.wait_asked(1)
+    first.stop()
+    away.back()
+    second = make_broker()
+    second.subscribe("evidence", store)
+    started(second)
     kiosk.wait_ack(BOOT, Lane.EVENTS, 1)
     assert site(sessions, "kiosk-01") == "doc-1"
 
