@@ -8,6 +8,8 @@ MODELS := build/models
 SEEDS ?= 200
 ARGS ?=
 ONLY ?=
+# Debian keeps mosquitto and ippeveprinter where only root's PATH looks.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
