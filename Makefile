@@ -8,6 +8,7 @@ MODELS := build/models
 SEEDS ?= 200
 ARGS ?=
 ONLY ?=
+WAY ?=
 # Debian keeps mosquitto and ippeveprinter where only root's PATH looks.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 export UV_PYTHON_DOWNLOADS := never
@@ -18,11 +19,12 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
            --no-annotate --no-emit-index-url $(foreach m,$(MEMBERS),--no-emit-package fleet-$(subst _,-,$(m))) \
            --no-emit-package civic-fleet
 
-.PHONY: help setup models packages check test simulate bench demo lock clean
+.PHONY: help setup models packages check test long simulate bench demo lock clean
 
 help:
 	@echo "make demo      a whole city on this machine until Ctrl-C  (ARGS=\"--once --report FILE\" plays it alone)"
 	@echo "make test      set everything up, then check and all tests"
+	@echo "make long      the full form of what test runs shortened   (WAY=documents runs one way's)"
 	@echo "make check     style, types, import rules, dependencies"
 	@echo "make simulate  the deterministic world                     (SEEDS=1000; SEED=42 replays one)"
 	@echo "make bench     figures beside their baselines              (ONLY=ingest runs one)"
@@ -62,6 +64,10 @@ check: setup
 
 test: packages models check
 	@$(PY) -m pytest -n 2 --dist loadgroup
+
+# Hours where `make test` takes minutes; the figures go into docs/measured.md with their date.
+long: packages models
+	@$(PY) -m pytest -m long --timeout 14400 $(if $(WAY),-k $(WAY))
 
 simulate: setup
 	@$(PY) -m simulators.world $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))

@@ -50,6 +50,10 @@ PACKAGES: tuple[Package, ...] = (
         "victoria-metrics", "victoria-metrics", "the time series on VictoriaMetrics, the ingest benchmark"
     ),
     Package("systemd", "systemd-analyze", "the unit that Ansible writes for the agent"),
+    Package("mmdebstrap", "mmdebstrap", "Ansible's roles on a machine of its own"),
+    Package("systemd-container", "systemd-nspawn", "Ansible's roles on a booted machine"),
+    Package("influxdb", "influxd", "the dashboards' queries on InfluxDB"),
+    Package("postgresql", "/usr/lib/postgresql", "the control plane on PostgreSQL"),
     Package("iproute2", "ip", "cut links between network namespaces"),
 )
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
