@@ -3,18 +3,16 @@
 Every value is set in type as the registry spells it; names are never turned into another alphabet.
 """
 
-from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
 
 import msgspec
 
-from cloud.documents.kinds import KindRules, Kinds, Text
+from cloud.documents.issue import Issue, frame, grouped, word
+from cloud.documents.kinds import KindRules, Kinds
 from contract.documents import PreviewRow
 from contract.languages import euros, official_date
 
-OFFICIAL = ("sq", "sr-Cyrl")
-"""The languages that every label of an official paper has."""
 NUMBERS_MAX = 10_000_000.0
 
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
@@ -63,23 +61,6 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
     rights: Annotated[list[Right], msgspec.Meta(max_length=200)]
 
 
-@dataclass(frozen=True)
-class Issue:
-    """What makes one paper of it: numbers, dates, price, and the addresses under which it is verified.
-
-    `verify_url` has the code in it and stands in the QR code, `verify_page` is where the code is typed in.
-    """
-
-    serial: str
-    code: str
-    verify_url: str
-    verify_page: str
-    issued_on: date
-    valid_until: date
-    price_cents: int
-    language: str
-
-
 def preview(sheet: Sheet, *, price_cents: int, language: str, kinds: Kinds) -> list[PreviewRow]:
     """What the citizen sees before paying: the same values as on the paper."""
     words = {name: text[language] for name, text in kinds.words.items()}
@@ -99,21 +80,7 @@ def preview(sheet: Sheet, *, price_cents: int, language: str, kinds: Kinds) -> l
 def page(sheet: Sheet, issue: Issue, rules: KindRules, kinds: Kinds) -> dict[str, Any]:
     """Everything that the template `possession-sheet.typ` prints, as text."""
     language = issue.language
-
-    def both(text: Text) -> dict[str, str]:
-        return _labelled(text, language)
-
-    return {
-        "language": language.split("-")[0],
-        "title": both(rules.title),
-        "subtitle": both(rules.subtitle),
-        "office": both(rules.office),
-        "statement": rules.statement[language],
-        "basis": rules.basis[language],
-        "not_confirmed": "" if rules.basis_confirmed else kinds.words["not_confirmed"][language],
-        "republic": _everywhere(kinds.municipality.republic, language),
-        "municipality": _everywhere(kinds.municipality.name, language),
-        "words": {name: both(text) for name, text in kinds.words.items()},
+    return frame(issue, rules, kinds) | {
         "number": sheet.number,
         "zone": f"{sheet.zone} ({sheet.zone_code})",
         "as_of": official_date(sheet.changed_on),
@@ -122,7 +89,7 @@ def page(sheet: Sheet, issue: Issue, rules: KindRules, kinds: Kinds) -> dict[str
             [
                 parcel.number,
                 parcel.place,
-                _word(kinds.uses, parcel.use, language),
+                word(kinds.uses, parcel.use, language),
                 grouped(parcel.area_m2),
                 coordinate(parcel.y_m),
                 coordinate(parcel.x_m),
@@ -132,7 +99,7 @@ def page(sheet: Sheet, issue: Issue, rules: KindRules, kinds: Kinds) -> dict[str
         "total_area": grouped(sum(parcel.area_m2 for parcel in sheet.parcels)),
         "rights": [
             [
-                _word(kinds.rights, right.kind, language),
+                word(kinds.rights, right.kind, language),
                 right.parcel,
                 right.in_favour_of,
                 right.reference,
@@ -140,44 +107,9 @@ def page(sheet: Sheet, issue: Issue, rules: KindRules, kinds: Kinds) -> dict[str
             ]
             for right in sheet.rights
         ],
-        "serial": issue.serial,
-        "code": spaced(issue.code),
-        "verify_url": issue.verify_url,
-        "verify_page": issue.verify_page,
-        "date": [issue.issued_on.year, issue.issued_on.month, issue.issued_on.day],
-        "issued_on": official_date(issue.issued_on),
-        "valid_until": official_date(issue.valid_until),
-        "fee": euros(issue.price_cents),
     }
-
-
-def grouped(number: int) -> str:
-    """A whole number with its thousands apart by a narrow space, as official papers write it."""
-    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def coordinate(metres: float) -> str:
     """A coordinate to the centimetre, with a decimal comma."""
     return f"{metres:.2f}".replace(".", ",")
-
-
-def spaced(code: str) -> str:
-    """A code in five groups, easier to read off a paper."""
-    return "-".join((code[:5], code[5:10], code[10:15], code[15:20], code[20:]))
-
-
-def _labelled(text: Text, language: str) -> dict[str, str]:
-    """The text in the chosen language, and beside it in the official ones."""
-    others = [code for code in OFFICIAL if code.split("-")[0] != language.split("-")[0]]
-    return {"main": text[language], "other": " / ".join(text[code] for code in others)}
-
-
-def _everywhere(text: Text, language: str) -> list[str]:
-    """All three languages, Albanian first; Serbian in the alphabet that was chosen, else Cyrillic."""
-    serbian = language if language.startswith("sr") else "sr-Cyrl"
-    return [text["sq"], text[serbian], text["en"]]
-
-
-def _word(words: dict[str, Text], code: str, language: str) -> str:
-    """The word for a registry's code; a code that we do not know stands as it is."""
-    return words[code][language] if code in words else code

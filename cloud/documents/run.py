@@ -30,9 +30,10 @@ from cloud.documents.core import (
     Tick,
 )
 from cloud.documents.counter import Counter, Tools
+from cloud.documents.issue import Issue
 from cloud.documents.news import News, print_job
 from cloud.documents.ports import OfferPrint, Render, Sealer
-from cloud.documents.possession_sheet import Issue, Sheet
+from cloud.documents.possession_sheet import Sheet
 from cloud.errors import RefusedError, UnavailableError
 from cloud.web.languages import ZONE
 

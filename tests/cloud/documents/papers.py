@@ -3,7 +3,8 @@
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from cloud.documents.possession_sheet import Holder, Issue, Parcel, Right, Sheet
+from cloud.documents.issue import Issue
+from cloud.documents.possession_sheet import Holder, Parcel, Right, Sheet
 from cloud.documents.seal_pyhanko import PyhankoSealer
 from cloud.enrolment import pki
 

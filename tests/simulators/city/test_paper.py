@@ -3,7 +3,8 @@
 import pytest
 
 from cloud.documents import kinds
-from cloud.documents.possession_sheet import page, spaced
+from cloud.documents.issue import spaced
+from cloud.documents.possession_sheet import page
 from cloud.documents.render_typst import TypstRenderer
 from simulators.city.paper import code_on
 from tests.cloud.documents.papers import CODE, SHEET, issue
