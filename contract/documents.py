@@ -59,6 +59,18 @@ class Kind(StrEnum):
     """Document types; rules, fees and wording of each are data on the cloud's side."""
 
     POSSESSION_SHEET = "possession-sheet"
+    BIRTH_CERTIFICATE = "birth-certificate"
+
+
+class Whom(StrEnum):
+    """For whom the paper is; whether that person may have it is the registry's word.
+
+    Who comes with a power of attorney goes to the counter, and no request is made.
+    """
+
+    MYSELF = "myself"
+    CHILD = "child"
+    SPOUSE = "spouse"
 
 
 class PrintOutcome(StrEnum):
@@ -103,11 +115,12 @@ class Identification(msgspec.Struct, frozen=True, kw_only=True):
     date_of_birth: str
 
 
-class NewRequest(msgspec.Struct, frozen=True, kw_only=True):
+class NewRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`POST /api/v1/documents` on the device listener.
 
     `document` is the kiosk's UUIDv7 and makes it idempotent; `language` is one of
-    `contract.languages.LANGUAGES`; `visit` is an opaque id for the limit on failed identifications.
+    `contract.languages.LANGUAGES`; `visit` is an opaque id for the limit on failed identifications. `whom`
+    narrows what is offered; a kiosk that does not send it is offered everything that the citizen may have.
     """
 
     document: str
@@ -115,6 +128,7 @@ class NewRequest(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     language: str
     identification: Identification
+    whom: Whom | None = None
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +144,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that a document can be about, such as a possession list."""
+    """One thing that a document can be about, such as a possession list or a person's birth."""
 
     subject: str
     label: str

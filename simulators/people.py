@@ -1,4 +1,4 @@
-"""People who do not exist, with the land that they would own: the same ones for the same seed.
+"""People who do not exist, with their births and the land that they would own: the same for the same seed.
 
 Names are spelled as a registry spells them, in Albanian, in Serbian Latin or in Serbian Cyrillic. Numbers of
 zones and parcels have the form that the Kosovo Cadastral Agency uses (`P-71914059-01234-0`); all values
@@ -76,6 +76,15 @@ ZONES = (
 )
 """Code and name of cadastral zones; the codes follow the form, the numbers are invented."""
 _PLACES = ("Te kroi", "Arat e gjata", "Mbi rrugë", "Kodra", "Livadhi i madh", "Kod crkve", "Dolina", "Qendër")
+_BIRTHPLACES = (
+    ("Prishtinë", "Prishtinë"),
+    ("Gračanica", "Gračanica"),
+    ("Llukar", "Prishtinë"),
+    ("Podujevë", "Podujevë"),
+    ("Prizren", "Prizren"),
+)
+"""Place and municipality, spelled as a register spells them."""
+NO_FATHER_SHARE = 0.05
 _STREETS = ("Rr. Agim Ramadani", "Rr. Nëna Terezë", "Bul. Bill Klinton", "Rr. Fehmi Agani", "Ul. Cara Dušana")
 USES = ("house-and-yard", "arable", "meadow", "pasture", "orchard", "forest", "building-land", "road")
 RIGHTS = ("mortgage", "right-of-way", "lease", "court-order")
@@ -154,15 +163,41 @@ class PossessionList:
 
 
 @dataclass(frozen=True)
+class Parent:
+    """One parent as the register of births has it; `birth_surname` is empty where it is the same."""
+
+    name: str
+    birth_surname: str = ""
+
+
+@dataclass(frozen=True)
+class Birth:
+    """One entry of the register of births; `person` is whose it is."""
+
+    number: str
+    person: str
+    registered_on: date
+    place: str
+    municipality: str
+    father: Parent | None
+    mother: Parent | None
+
+
+@dataclass(frozen=True)
 class City:
-    """Everybody, and everything that they hold, by id."""
+    """Everybody, everything that they hold and every birth, by id."""
 
     persons: dict[str, Person]
     lists: dict[str, PossessionList]
+    births: dict[str, Birth]
 
     def lists_of(self, person: str) -> list[PossessionList]:
         """The lists on which `person` is a holder."""
         return [held for held in self.lists.values() if any(share.person == person for share in held.shares)]
+
+    def birth_of(self, person: str) -> Birth:
+        """The entry of `person`; everybody has one."""
+        return next(birth for birth in self.births.values() if birth.person == person)
 
     def family(self, person: str) -> dict[str, str]:
         """Spouse and children of `person`, each with what they are: `spouse` or `child`."""
@@ -177,7 +212,40 @@ def generate(seed: int, households: int = 40) -> City:
     The first household is always a couple with a child, all of whom hold something; the second is a person
     who holds nothing.
     """
-    return _Maker(random.Random(seed)).city(households)
+    persons, lists = _Maker(random.Random(seed)).city(households)
+    # A stream of its own: people and land stay the same whatever else is drawn.
+    births = _births(random.Random(f"{seed} births"), persons)
+    return City(persons, lists, births)
+
+
+def _births(chance: random.Random, persons: dict[str, Person]) -> dict[str, Birth]:
+    """One entry each; the parents of adults are names only, and some have no father recorded."""
+    found: dict[str, Birth] = {}
+    for person in persons.values():
+        number = f"L-{person.date_of_birth.year}-{len(found) + 1:06d}"
+        place, municipality = chance.choice(_BIRTHPLACES)
+        father, mother = _parents(chance, persons, person)
+        registered_on = person.date_of_birth + timedelta(days=chance.randint(1, 30))
+        found[number] = Birth(number, person.person, registered_on, place, municipality, father, mother)
+    return found
+
+
+def _parents(
+    chance: random.Random, persons: dict[str, Person], person: Person
+) -> tuple[Parent | None, Parent | None]:
+    known = [persons[parent] for parent in person.parents]
+    if known:
+        father, mother = sorted(known, key=lambda each: each.sex, reverse=True)
+        surnames = _spelling_of(person)[2]
+        return Parent(father.name), Parent(mother.name, chance.choice(surnames))
+    men, women, surnames = _spelling_of(person)
+    mother_alone = chance.random() < NO_FATHER_SHARE
+    father_name = None if mother_alone else Parent(f"{chance.choice(men)} {person.surname}")
+    return father_name, Parent(f"{chance.choice(women)} {person.surname}", chance.choice(surnames))
+
+
+def _spelling_of(person: Person) -> tuple[tuple[str, ...], ...]:
+    return next(each for each in _SPELLINGS if person.surname in each[2])
 
 
 class _Maker:
@@ -188,11 +256,11 @@ class _Maker:
         self.persons: dict[str, Person] = {}
         self.lists: dict[str, PossessionList] = {}
 
-    def city(self, households: int) -> City:
+    def city(self, households: int) -> tuple[dict[str, Person], dict[str, PossessionList]]:
         for number in range(households):
             family = number == 0 or (number > 1 and self.chance.random() < 0.4)
             self._household(family=family, landless=number == 1)
-        return City(self.persons, self.lists)
+        return self.persons, self.lists
 
     def _household(self, *, family: bool, landless: bool) -> None:
         spelling = self.chance.choices(_SPELLINGS, _SPELLING_WEIGHTS)[0]

@@ -48,6 +48,7 @@ class NewRequest(BaseModel):
     kind: str = Field(min_length=1, max_length=32)
     language: Language
     identification: Identification
+    whom: contract.Whom | None = Field(default=None, description="Narrows what is offered.")
 
 
 class Choice(BaseModel):

@@ -29,8 +29,8 @@ class Part(StrEnum):
 
     REQUEST = "request"
     """Who asks, as the registry's opaque id, and what can be chosen."""
-    SHEET = "sheet"
-    """What the paper says."""
+    RECORD = "sheet"
+    """What the paper says; the first kind of paper gave the part its name in the database."""
     RENDERED = "rendered"
     SEALED = "sealed"
 

@@ -13,13 +13,13 @@ import msgspec
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.database.models.documents import Document
-from cloud.documents import codes, core, store
+from cloud.documents import codes, core, records, store
 from cloud.documents.contents import Contents, Part
 from cloud.documents.core import Limits, Refuse, ReleaseSurplus
 from cloud.documents.kinds import KindRules, Kinds
 from cloud.documents.ports import Payments, Registry
-from cloud.documents.possession_sheet import Sheet, preview
 from cloud.documents.problems import DocumentProblemError
+from cloud.documents.records import Record
 from cloud.documents.store import Lookup
 from cloud.errors import RefusedError, UnavailableError
 from cloud.web.languages import ZONE
@@ -132,7 +132,9 @@ class Counter:
         registry = self._tools.registry
         try:
             person = registry.identify(new.identification, purpose=rules.purpose, audit=str(asked))
-            return None if person is None else Asked(person=person, subjects=registry.subjects(person))
+            if person is None:
+                return None
+            return Asked(person=person, subjects=registry.subjects(person, new.kind, new.whom))
         except UnavailableError as error:
             log.warning("registry_unavailable", extra={"document": new.document, "reason": str(error)})
             with self._tools.sessions.begin() as session:
@@ -175,12 +177,12 @@ class Counter:
             rules = self._tools.kinds.by_name[row.kind]
             lookup = Lookup(document, device, row.visit, row.kind, rules.purpose)
             store.note_lookup(session, lookup, "read", self._now())
-        sheet = self._read(document, asked.person, choice.subject, rules)
+        record = self._read(document, asked.person, choice.subject, rules)
         with self._tools.sessions.begin() as session:
-            view = self._chosen(session, self._load(session, device, document), asked, choice, sheet)
+            view = self._chosen(session, self._load(session, device, document), asked, choice, record)
         return _or_problem(view)
 
-    def _read(self, document: str, person: str, subject: str, rules: KindRules) -> Sheet | None:
+    def _read(self, document: str, person: str, subject: str, rules: KindRules) -> Record | None:
         """What the registry says of the subject; None where this person may not have it."""
         registry = self._tools.registry
         try:
@@ -188,7 +190,7 @@ class Counter:
             if not permission.allowed:
                 log.info("request_not_allowed", extra={"document": document, "reason": permission.reason})
                 return None
-            return registry.sheet(subject)
+            return registry.record(subject, rules.kind)
         except UnavailableError as error:
             log.warning("registry_unavailable", extra={"document": document, "reason": str(error)})
             raise DocumentProblemError(Problem.REGISTRY_UNAVAILABLE) from None
@@ -196,9 +198,9 @@ class Counter:
             raise DocumentProblemError(Problem.UNKNOWN_SUBJECT) from None
 
     def _chosen(
-        self, session: Session, row: Document, asked: Asked, choice: Choice, sheet: Sheet | None
+        self, session: Session, row: Document, asked: Asked, choice: Choice, record: Record | None
     ) -> View:
-        if sheet is None:
+        if record is None:
             self._handle(session, row, core.Declined(Problem.NOT_ALLOWED))
             return self._view(session, row)
         fee = self._tools.kinds.fee(row.kind, self._today())
@@ -206,7 +208,7 @@ class Counter:
             raise DocumentProblemError(Problem.WRONG_STATE)
         chosen = msgspec.structs.replace(asked, chosen=choice.subject)
         self._put(session, row, Part.REQUEST, encode(chosen))
-        self._put(session, row, Part.SHEET, encode(sheet))
+        self._put(session, row, Part.RECORD, encode(record))
         return self._view(session, row)
 
     # --- pay ---
@@ -344,10 +346,11 @@ class Counter:
             asked = self._asked(session, row)
             subjects = asked.subjects if asked else []
         if row.state == "priced":
-            stored = self._tools.contents.get(session, row.document, Part.SHEET)
+            stored = self._tools.contents.get(session, row.document, Part.RECORD)
             if stored is not None:
-                rows = preview(
-                    msgspec.json.decode(stored, type=Sheet),
+                rows = records.preview(
+                    row.kind,
+                    records.read(row.kind, stored),
                     price_cents=row.price_cents or 0,
                     language=row.language,
                     kinds=self._tools.kinds,

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from cloud.errors import SettingsError
+from contract.documents import Kind
 from contract.languages import latin
 
 FILE = Path(__file__).parent / "kinds.toml"
@@ -47,7 +48,7 @@ class Fee(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class KindRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One type of document. `purpose` is what look-ups for it are audited with."""
 
-    kind: str
+    kind: Kind
     medium: str
     valid_days: int
     purpose: str

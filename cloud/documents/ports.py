@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from cloud.documents.possession_sheet import Sheet
-from contract.documents import Identification, Subject
+from cloud.documents.records import Record
+from contract.documents import Identification, Subject, Whom
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,25 @@ class Authorisation:
 
 
 class Registry(Protocol):
-    """The cadastre. Everything raises UnavailableError when it does not answer or answers nonsense."""
+    """The city's registries behind one door.
+
+    Everything raises UnavailableError when they do not answer or answer nonsense.
+    """
 
     def identify(self, identification: Identification, *, purpose: str, audit: str) -> str | None:
         """The registry's opaque id of the person, None where the three values do not belong together."""
 
-    def subjects(self, person: str) -> list[Subject]:
-        """The possession lists that the person may ask about."""
+    def subjects(self, person: str, kind: str, whom: Whom | None) -> list[Subject]:
+        """What the person may have a paper of `kind` about, for `whom`; for everybody where that is None."""
 
     def may_request(self, requester: str, subject: str, kind: str) -> Permission:
         """Whether `requester` may have a paper of `kind` about `subject`."""
 
-    def sheet(self, subject: str) -> Sheet:
+    def record(self, subject: str, kind: str) -> Record:
         """What is written there.
 
         Raises:
-            RefusedError: there is no such possession list.
+            RefusedError: there is no such entry.
         """
 
 

@@ -1,18 +1,22 @@
-"""The cadastre's service over HTTP."""
+"""The registries over HTTP: the cadastre and the register of births behind one address."""
 
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
 
 from cloud.documents.ports import Permission
-from cloud.documents.possession_sheet import Sheet
+from cloud.documents.records import Record, struct_of
 from cloud.documents.service_http import TIMEOUT_S, JsonService
 from cloud.errors import RefusedError
-from contract.documents import Identification, Subject
+from contract.documents import Identification, Kind, Subject, Whom
+from contract.languages import official_date
 
-NAME = "the cadastre"
-LISTS_MAX = 500
+NAME = "the registry"
+SUBJECTS_MAX = 500
 
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
@@ -21,9 +25,37 @@ class _Person(msgspec.Struct):
     person: _Id
 
 
-class _Listed(msgspec.Struct):
-    number: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
-    zone: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+
+
+class _List(msgspec.Struct):
+    number: _Text
+    zone: _Text
+
+
+class _Birth(msgspec.Struct):
+    number: _Text
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    born_on: date
+
+
+@dataclass(frozen=True)
+class _Register:
+    """Where the entries of one kind are found, and how a citizen tells them apart."""
+
+    path: str
+    listed: Any
+    label: Callable[[Any], str]
+
+
+_REGISTERS = {
+    Kind.POSSESSION_SHEET: _Register(
+        "possession-lists", list[_List], lambda each: f"{each.number} · {each.zone}"
+    ),
+    Kind.BIRTH_CERTIFICATE: _Register(
+        "births", list[_Birth], lambda each: f"{each.name} · {official_date(each.born_on)}"
+    ),
+}
 
 
 class _Allowed(msgspec.Struct):
@@ -50,13 +82,15 @@ class RegistryHttp:
             raise answer.unexpected()
         return answer.read(_Person).person
 
-    def subjects(self, person: str) -> list[Subject]:
-        """See `Registry.subjects`; the label is what the registry calls list and zone."""
-        answer = self._service.ask("GET", f"/persons/{quote(person, safe='')}/possession-lists")
+    def subjects(self, person: str, kind: str, whom: Whom | None) -> list[Subject]:
+        """See `Registry.subjects`."""
+        register = _REGISTERS[Kind(kind)]
+        chosen = f"?whom={whom}" if whom is not None else ""
+        answer = self._service.ask("GET", f"/persons/{quote(person, safe='')}/{register.path}{chosen}")
         if answer.status != 200:
             raise answer.unexpected()
-        listed = answer.read(list[_Listed])[:LISTS_MAX]
-        return [Subject(subject=each.number, label=f"{each.number} · {each.zone}") for each in listed]
+        listed = answer.read(register.listed)[:SUBJECTS_MAX]
+        return [Subject(subject=each.number, label=register.label(each)) for each in listed]
 
     def may_request(self, requester: str, subject: str, kind: str) -> Permission:
         """See `Registry.may_request`."""
@@ -68,14 +102,14 @@ class RegistryHttp:
         allowed = answer.read(_Allowed)
         return Permission(allowed.allowed, allowed.reason)
 
-    def sheet(self, subject: str) -> Sheet:
-        """See `Registry.sheet`."""
-        answer = self._service.ask("GET", f"/possession-lists/{quote(subject, safe='')}")
+    def record(self, subject: str, kind: str) -> Record:
+        """See `Registry.record`."""
+        answer = self._service.ask("GET", f"/{_REGISTERS[Kind(kind)].path}/{quote(subject, safe='')}")
         if answer.status == 404:
-            raise RefusedError("there is no such possession list; choose one that was offered")
+            raise RefusedError("there is no such entry; choose one that was offered")
         if answer.status != 200:
             raise answer.unexpected()
-        return answer.read(Sheet)
+        return answer.read(struct_of(kind))
 
     def close(self) -> None:
         """Close its connections."""

@@ -15,13 +15,12 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-import msgspec
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
 from sqlalchemy.orm import Session
 
 from cloud.database.engine import for_reading
 from cloud.database.models.documents import Document
-from cloud.documents import core, possession_sheet, store
+from cloud.documents import core, records, store
 from cloud.documents.contents import Part
 from cloud.documents.core import (
     MakingFailed,
@@ -33,7 +32,6 @@ from cloud.documents.counter import Counter, Tools
 from cloud.documents.issue import Issue
 from cloud.documents.news import News, print_job
 from cloud.documents.ports import OfferPrint, Render, Sealer
-from cloud.documents.possession_sheet import Sheet
 from cloud.errors import RefusedError, UnavailableError
 from cloud.web.languages import ZONE
 
@@ -174,16 +172,15 @@ class Documents(DBOSConfiguredInstance):
     def _do_render(self, document: str) -> str:
         with self._reading() as session:
             row = _found(store.look(session, document))
-            stored = self.tools.contents.get(session, document, Part.SHEET)
+            stored = self.tools.contents.get(session, document, Part.RECORD)
             issue, kind, state = self._issue(row), row.kind, row.state
         if state != "authorised":
             return self._turn(document, Tick())
-        rules = self.tools.kinds.by_name[kind]
         try:
             if stored is None:
                 raise RefusedError("what the paper says is not there any more")
-            sheet = msgspec.json.decode(stored, type=Sheet)
-            pdf = self._render(rules.kind, possession_sheet.page(sheet, issue, rules, self.tools.kinds))
+            record = records.read(kind, stored)
+            pdf = self._render(kind, records.page(kind, record, issue, self.tools.kinds))
         except RefusedError as error:
             _log_failure("document_not_rendered", document, error)
             return self._turn(document, MakingFailed(Reason.NOT_RENDERED))

@@ -33,7 +33,10 @@ CHIPS = {
     "captured": "good",
     "closed": "good",
 }
-KINDS = {Kind.POSSESSION_SHEET.value: N_("Possession sheet")}
+KINDS = {
+    Kind.POSSESSION_SHEET.value: N_("Possession sheet"),
+    Kind.BIRTH_CERTIFICATE.value: N_("Birth certificate"),
+}
 ATTENTION = {
     Attention.PAPER_AFTER_END.value: N_(
         "The printer reported a paper after the request had ended and the money had gone back."

@@ -23,7 +23,7 @@ from contract.languages import LANGUAGES, NAMES
 from edge_agent.documents import visit_messages as m
 from edge_agent.documents.languages import load, money
 from edge_agent.documents.screen import Screen, Step, Whom
-from edge_agent.documents.words import bring, kind_name
+from edge_agent.documents.words import bring, kind_about, kind_name, subject_question
 
 HERE = Path(str(files("edge_agent.documents")))
 WAIT_S = 20.0
@@ -163,8 +163,9 @@ class _Desk:
             seconds_left=self._visits.seconds_left(),
             municipality=self._municipality,
             languages=[(code, NAMES[code], self._words[code]) for code in LANGUAGES],
-            kinds=[(kind, kind_name(kind, translate)) for kind in self._kinds],
+            kinds=[(kind, kind_name(kind, translate), kind_about(kind, translate)) for kind in self._kinds],
             kind_name=lambda kind: kind_name(kind, translate),
+            subject_question=lambda kind: subject_question(kind, translate),
             bring=lambda whom: bring(whom, translate),
             money=lambda cents: money(screen.language, cents),
             _=translate,

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import uvicorn
 
-from contract.documents import Kind, NewRequest, PrintOutcome, View
+from contract.documents import Kind, NewRequest, PrintOutcome, View, Whom
 from contract.ids import RANDOM_BYTES, uuid7
 from contract.languages import LANGUAGES
 from edge_agent.documents import mrz
@@ -212,13 +212,14 @@ class Kiosk:
                 self._listen()
             case m.Deafen():
                 self._devices.reader.deafen()
-            case m.Create(document, visit, kind, language, identification):
+            case m.Create(document, visit, kind, language, identification, whom):
                 request = NewRequest(
                     document=document,
                     visit=visit,
                     kind=kind,
                     language=language,
                     identification=identification,
+                    whom=Whom(whom),
                 )
                 self._ask(document, lambda: requests.create(request))
             case m.Choose(document, subject):

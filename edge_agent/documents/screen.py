@@ -17,7 +17,7 @@ VISIT = Machine(
     {
         "welcome": {"begin": "kinds"},
         "kinds": {"choose": "whom", **_LEAVE},
-        "whom": {"myself": "identify", "other": "counter", "back": "kinds", **_LEAVE},
+        "whom": {"choose": "identify", "proxy": "counter", "back": "kinds", **_LEAVE},
         "identify": {"read": "checking", "back": "whom", **_LEAVE},
         "checking": {
             "identified": "subjects",
@@ -101,7 +101,7 @@ class Notice(StrEnum):
 
 
 class Whom(StrEnum):
-    """For whom the document is; only the first goes on here, the others need a counter."""
+    """For whom the document is: as `contract.documents.Whom`, and who comes with a power of attorney."""
 
     MYSELF = "myself"
     CHILD = "child"

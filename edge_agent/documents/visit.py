@@ -224,8 +224,8 @@ class Visit:
                 self._go("choose", now)
             case m.WhomPressed(whom) if step == Step.WHOM:
                 self._facts.whom = whom
-                self._go("myself" if whom == Whom.MYSELF else "other", now)
-                return [m.Listen()] if whom == Whom.MYSELF else []
+                self._go("proxy" if whom == Whom.PROXY else "choose", now)
+                return [] if whom == Whom.PROXY else [m.Listen()]
             case m.SubjectPressed(subject) if step == Step.SUBJECTS:
                 if subject in {offered.subject for offered in self._facts.subjects}:
                     self._facts.subject = subject
@@ -561,8 +561,11 @@ class Visit:
     def _create(self) -> Effect:
         facts = self._facts
         assert facts.identification is not None
+        assert facts.whom is not None
         facts.language = facts.language or self._language
-        return m.Create(facts.document, facts.visit, facts.kind, facts.language, facts.identification)
+        return m.Create(
+            facts.document, facts.visit, facts.kind, facts.language, facts.identification, facts.whom
+        )
 
     def _choose(self) -> Effect:
         return m.Choose(self._facts.document, self._facts.subject)

@@ -236,6 +236,7 @@ class Create:
     kind: str
     language: str
     identification: Identification
+    whom: Whom
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,26 @@ Translate = Callable[[str], str]
 
 def kind_name(kind: str, _: Translate) -> str:
     """The name of a type of document."""
-    return {Kind.POSSESSION_SHEET.value: _("Certificate of ownership (possession sheet)")}[kind]
+    return {
+        Kind.POSSESSION_SHEET.value: _("Certificate of ownership (possession sheet)"),
+        Kind.BIRTH_CERTIFICATE.value: _("Birth certificate"),
+    }[kind]
+
+
+def kind_about(kind: str, _: Translate) -> str:
+    """What a type of document says, for whoever does not know its name."""
+    return {
+        Kind.POSSESSION_SHEET.value: _("What is recorded about your land and buildings"),
+        Kind.BIRTH_CERTIFICATE.value: _("What the register of births says of you or your minor child"),
+    }[kind]
+
+
+def subject_question(kind: str, _: Translate) -> str:
+    """The question when there is more than one thing that the document can be about."""
+    return {
+        Kind.POSSESSION_SHEET.value: _("Which property is it about?"),
+        Kind.BIRTH_CERTIFICATE.value: _("Whose birth is it about?"),
+    }[kind]
 
 
 def bring(whom: Whom, _: Translate) -> list[str]:

@@ -28,8 +28,8 @@ from simulators.city.processes import Child, Command
 from simulators.city.servers import LOOPBACK, Served, serve
 from simulators.devices.printer import Printers
 from simulators.people import Person
-from simulators.services.cadastre import cadastre_app
 from simulators.services.payments import payments_app
+from simulators.services.registries import registries_app
 
 HEALTHY_S = 60.0
 ENROLLED_S = 90.0
@@ -183,7 +183,7 @@ class City:
             group.create_task(self._issue_tokens())
 
     async def _start_services(self) -> None:
-        self._served.append(await serve(cadastre_app(self.people), self.ports.cadastre))
+        self._served.append(await serve(registries_app(self.people), self.ports.cadastre))
         journal = self.folder.services / "payments.jsonl"
         self._served.append(
             await serve(payments_app(clock=time.monotonic, journal=journal), self.ports.payments)

@@ -363,7 +363,7 @@ def test_a_visit_by_keyboard_alone(start: Start, new_page: NewPage) -> None:
     heading(page, "Which document do you need?")
     go_to("kind:possession-sheet")
     heading(page, "For whom is the document?")
-    go_to("whom:spouse")
+    go_to("whom:proxy")
     heading(page, "Please go to the counter")
     go_to("slip")
     expect(page.get_by_text("The list has been printed")).to_be_visible(timeout=WAIT_MS)

@@ -28,6 +28,7 @@ BARE: dict[str, type[msgspec.Struct]] = {
     "set-sitting": captions.SetSitting,
     "print-document": documents.PrintJob,
     "document-request": documents.NewRequest,
+    "birth-certificate-request": documents.NewRequest,
     "document-view": documents.View,
 }
 

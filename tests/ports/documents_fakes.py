@@ -3,11 +3,19 @@
 import msgspec
 
 from cloud.documents.ports import Authorisation, Permission
-from cloud.documents.possession_sheet import Sheet
+from cloud.documents.records import Record, struct_of
 from cloud.errors import RefusedError, UnavailableError
-from contract.documents import Identification, Subject
+from contract.documents import Identification, Kind, Subject, Whom
+from contract.languages import official_date
 from simulators.people import City
-from simulators.services.cadastre import sheet_of
+from simulators.services.registries import birth_of, sheet_of
+
+WANTED: dict[Whom | None, tuple[str, ...]] = {
+    None: ("holder", "self", "spouse", "minor-child"),
+    Whom.MYSELF: ("holder", "self"),
+    Whom.SPOUSE: ("spouse",),
+    Whom.CHILD: ("minor-child",),
+}
 
 
 class FakeRegistry:
@@ -30,38 +38,60 @@ class FakeRegistry:
                 return person.person
         return None
 
-    def subjects(self, person: str) -> list[Subject]:
+    def subjects(self, person: str, kind: str, whom: Whom | None) -> list[Subject]:
         self._answer("subjects")
+        wanted = WANTED[whom]
+        if kind == Kind.BIRTH_CERTIFICATE:
+            return [
+                Subject(subject=birth.number, label=f"{born.name} · {official_date(born.date_of_birth)}")
+                for birth in self.people.births.values()
+                if self._bore(person, birth.number) in wanted
+                for born in (self.people.persons[birth.person],)
+            ]
         return [
             Subject(subject=held.number, label=f"{held.number} · {held.zone}")
             for held in self.people.lists.values()
-            if self._holds(person, held.number)
+            if self._holds(person, held.number) in wanted
         ]
 
     def may_request(self, requester: str, subject: str, kind: str) -> Permission:
         self._answer("may_request")
-        if self.forbids or subject not in self.people.lists:
+        entries = self.people.births if kind == Kind.BIRTH_CERTIFICATE else self.people.lists
+        if self.forbids or subject not in entries:
             return Permission(False, "unknown-subject")
-        reason = self._holds(requester, subject)
+        relation = self._bore if kind == Kind.BIRTH_CERTIFICATE else self._holds
+        reason = relation(requester, subject)
         return Permission(bool(reason), reason or "not-related")
 
-    def sheet(self, subject: str) -> Sheet:
-        self._answer("sheet")
-        if subject not in self.people.lists:
-            raise RefusedError("there is no such possession list")
-        return msgspec.convert(sheet_of(self.people, self.people.lists[subject]), Sheet)
+    def record(self, subject: str, kind: str) -> Record:
+        self._answer("record")
+        if kind == Kind.BIRTH_CERTIFICATE and subject in self.people.births:
+            return msgspec.convert(birth_of(self.people, self.people.births[subject]), struct_of(kind))
+        if kind == Kind.POSSESSION_SHEET and subject in self.people.lists:
+            return msgspec.convert(sheet_of(self.people, self.people.lists[subject]), struct_of(kind))
+        raise RefusedError("there is no such entry")
+
+    def _bore(self, person: str, subject: str) -> str | None:
+        """The person and the parents may ask; in the fake's city every child is a minor."""
+        born = self.people.births[subject].person
+        if person == born:
+            return "self"
+        return "minor-child" if person in self.people.persons[born].parents else None
 
     def _holds(self, person: str, subject: str) -> str | None:
-        """Holders and their spouses may ask; the fake knows no children."""
+        """Holders, their spouses and their parents may ask; in the fake's city every child is a minor."""
         holders = {share.person for share in self.people.lists[subject].shares}
         if person in holders:
             return "holder"
-        return "spouse" if self.people.persons[person].spouse in holders else None
+        if self.people.persons[person].spouse in holders:
+            return "spouse"
+        parents = {parent for holder in holders for parent in self.people.persons[holder].parents}
+        return "minor-child" if person in parents else None
 
     def _answer(self, question: str) -> None:
         self.asked.append(question)
         if self.down:
-            raise UnavailableError("the cadastre does not answer")
+            raise UnavailableError("the registry does not answer")
 
 
 class FakePayments:

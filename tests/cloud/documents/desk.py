@@ -26,10 +26,12 @@ from contract.documents import (
     Choice,
     Evidence,
     Identification,
+    Kind,
     NewRequest,
     Payment,
     PrintOutcome,
     View,
+    Whom,
 )
 from contract.messages import Envelope, Lane, encode, open_envelope, seal
 from simulators.people import Person, generate
@@ -142,16 +144,24 @@ class Desk:
     # --- a citizen ---
 
     def ask(
-        self, number: int = 1, *, person: Person = MAN, visit: str = "visit-1", **identification: str
+        self,
+        number: int = 1,
+        *,
+        person: Person = MAN,
+        visit: str = "visit-1",
+        kind: Kind = Kind.POSSESSION_SHEET,
+        whom: Whom | None = None,
+        **identification: str,
     ) -> View:
         return self.counter.request(
             KIOSK,
             NewRequest(
                 document=document_id(number),
                 visit=visit,
-                kind="possession-sheet",
+                kind=kind,
                 language="sq",
                 identification=of(person, **identification),
+                whom=whom,
             ),
         )
 

@@ -1,8 +1,9 @@
-"""Papers for tests: a possession list with everything on it, and what makes a paper of it."""
+"""Papers for tests: a possession list and a birth with everything on them, and what makes papers of them."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from cloud.documents.birth_certificate import Birth, Parent
 from cloud.documents.issue import Issue
 from cloud.documents.possession_sheet import Holder, Parcel, Right, Sheet
 from cloud.documents.seal_pyhanko import PyhankoSealer
@@ -46,6 +47,21 @@ SHEET = Sheet(
             since=date(2018, 1, 1),
         )
     ],
+)
+
+
+BIRTH = Birth(
+    number="L-1981-000042",
+    registered_on=date(1981, 2, 9),
+    given_names="Љиљана",
+    surname="Ђорђевић-Çerkini",
+    sex="F",
+    personal_number="1000000042",
+    born_on=date(1981, 2, 1),
+    place="Gračanica",
+    municipality="Prishtinë",
+    father=None,
+    mother=Parent(name="Снежана Ђорђевић", birth_surname="Његован"),
 )
 
 

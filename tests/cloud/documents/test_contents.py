@@ -45,24 +45,24 @@ def _fill(session: Session) -> None:
 
 def test_what_was_put_comes_back_and_is_unreadable_in_between(session: Session) -> None:
     contents = Contents(KEY, timedelta(days=30))
-    contents.put(session, "one", Part.SHEET, SECRET, NOW)
+    contents.put(session, "one", Part.RECORD, SECRET, NOW)
     session.flush()
     row = session.scalars(sa.select(DocumentContent)).one()
     assert SECRET not in row.ciphertext
-    assert contents.get(session, "one", Part.SHEET) == SECRET
+    assert contents.get(session, "one", Part.RECORD) == SECRET
     assert contents.get(session, "one", Part.SEALED) is None
 
 
 def test_the_last_put_stands(session: Session) -> None:
     contents = Contents(KEY, timedelta(days=30))
-    contents.put(session, "one", Part.SHEET, b"first", NOW)
-    contents.put(session, "one", Part.SHEET, b"second", NOW)
-    assert contents.get(session, "one", Part.SHEET) == b"second"
+    contents.put(session, "one", Part.RECORD, b"first", NOW)
+    contents.put(session, "one", Part.RECORD, b"second", NOW)
+    assert contents.get(session, "one", Part.RECORD) == b"second"
 
 
 def test_a_row_in_anothers_place_is_refused(session: Session) -> None:
     contents = Contents(KEY, timedelta(days=30))
-    contents.put(session, "one", Part.SHEET, SECRET, NOW)
+    contents.put(session, "one", Part.RECORD, SECRET, NOW)
     session.flush()
     row = session.scalars(sa.select(DocumentContent)).one()
     session.add(
@@ -72,26 +72,26 @@ def test_a_row_in_anothers_place_is_refused(session: Session) -> None:
     )
     session.flush()
     with pytest.raises(RefusedError, match=r"contents\.key"):
-        contents.get(session, "two", Part.SHEET)
+        contents.get(session, "two", Part.RECORD)
 
 
 def test_another_key_opens_nothing(session: Session) -> None:
-    Contents(KEY, timedelta(days=30)).put(session, "one", Part.SHEET, SECRET, NOW)
+    Contents(KEY, timedelta(days=30)).put(session, "one", Part.RECORD, SECRET, NOW)
     session.flush()
     with pytest.raises(RefusedError):
-        Contents(bytes(KEY_BYTES), timedelta(days=30)).get(session, "one", Part.SHEET)
+        Contents(bytes(KEY_BYTES), timedelta(days=30)).get(session, "one", Part.RECORD)
 
 
 def test_contents_are_purged_on_their_day(session: Session) -> None:
     contents = Contents(KEY, timedelta(days=30))
-    contents.put(session, "one", Part.SHEET, SECRET, NOW)
-    contents.put(session, "two", Part.SHEET, SECRET, NOW + timedelta(days=1))
+    contents.put(session, "one", Part.RECORD, SECRET, NOW)
+    contents.put(session, "two", Part.RECORD, SECRET, NOW + timedelta(days=1))
     session.flush()
     assert contents.purge(session, NOW + timedelta(days=30) - timedelta(seconds=1)) == 0
     assert contents.purge(session, NOW + timedelta(days=30)) == 1
     session.expire_all()
-    assert contents.get(session, "one", Part.SHEET) is None
-    assert contents.get(session, "two", Part.SHEET) == SECRET
+    assert contents.get(session, "one", Part.RECORD) is None
+    assert contents.get(session, "two", Part.RECORD) == SECRET
 
 
 def test_the_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from cloud.database.models.documents import Document, DocumentContent, DocumentLookup
 from cloud.documents.problems import DocumentProblemError
 from cloud.documents.store import DEVICE_FAILURES_MAX
-from contract.documents import Choice, NewRequest, Payment, Problem
+from contract.documents import Choice, Kind, NewRequest, Payment, Problem, Whom
 from tests.cloud.documents.desk import (
     CHILD,
     CITY,
@@ -41,6 +41,27 @@ def test_a_citizen_is_identified_chooses_and_sees_price_and_paper(desk: Desk) ->
     assert any(MAN.name in row.value for row in priced.preview)
     assert priced.subjects == []
     assert desk.counter.view(KIOSK, view.document) == priced
+
+
+def test_a_parent_is_offered_the_births_of_minor_children_alone(desk: Desk) -> None:
+    view = desk.ask(kind=Kind.BIRTH_CERTIFICATE, whom=Whom.CHILD)
+    (subject,) = view.subjects
+    assert subject.subject == CITY.birth_of(CHILD.person).number
+    priced = desk.counter.choose(KIOSK, view.document, Choice(subject=subject.subject))
+    assert (priced.state, priced.price_cents) == ("priced", 200)
+    values = {row.value for row in priced.preview}
+    assert {CHILD.given_names, CHILD.surname, MAN.name} <= values
+
+
+def test_only_what_was_offered_can_be_chosen_and_a_spouse_asks_alone(desk: Desk) -> None:
+    view = desk.ask(kind=Kind.BIRTH_CERTIFICATE, whom=Whom.MYSELF)
+    stranger = Choice(subject=CITY.birth_of(STRANGER.person).number)
+    with pytest.raises(DocumentProblemError) as error:
+        desk.counter.choose(KIOSK, view.document, stranger)
+    assert problem_of(error) == Problem.UNKNOWN_SUBJECT
+    with pytest.raises(DocumentProblemError) as error:
+        desk.ask(2, kind=Kind.BIRTH_CERTIFICATE, whom=Whom.SPOUSE)
+    assert problem_of(error) == Problem.NOTHING_TO_ISSUE
 
 
 def test_the_same_question_again_gets_the_same_answer_and_asks_nobody(desk: Desk) -> None:

@@ -19,8 +19,8 @@ from cloud.database.engine import connect
 from cloud.database.models.documents import Document, DocumentChange, DocumentSerial
 from cloud.database.models.jobs import Job
 from cloud.documents.contents import Contents, Part, load_key
-from simulators.services.cadastre import cadastre_app
 from simulators.services.payments import payments_app
+from simulators.services.registries import registries_app
 from tests.cloud.documents.desk import CITY
 from tests.cloud.documents.mortal import DOCUMENT, POINTS
 from tests.ports.serving import served
@@ -31,7 +31,7 @@ LIVE_S = 60
 
 @pytest.fixture(scope="module")
 def registry() -> Iterator[str]:
-    with served(cadastre_app(CITY)) as url:
+    with served(registries_app(CITY)) as url:
         yield url
 
 

@@ -7,16 +7,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cloud.documents import kinds, possession_sheet
+from cloud.documents import kinds, possession_sheet, records
+from cloud.documents.birth_certificate import Birth
 from cloud.documents.paper import PDF_BYTES_MAX
 from cloud.documents.possession_sheet import Sheet, preview
 from cloud.documents.render_typst import TypstRenderer
 from cloud.documents.seal_pyhanko import PyhankoSealer
 from cloud.errors import RefusedError, SettingsError
+from contract.documents import Kind
 from contract.languages import LANGUAGES
 from tests.cloud.documents import papers
 
 KINDS = kinds.load()
+BIRTH = Kind.BIRTH_CERTIFICATE
 RULES = KINDS.by_name["possession-sheet"]
 
 
@@ -83,8 +86,70 @@ def test_everything_stands_on_the_paper_and_nothing_is_converted(
     assert serbian in text
 
 
+def born(render: TypstRenderer, birth: Birth = papers.BIRTH, language: str = "sq") -> bytes:
+    data = records.page(BIRTH, birth, papers.issue(language), KINDS)
+    return render(BIRTH, data)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_everything_stands_on_a_birth_certificate(
+    language: str, render: TypstRenderer, tmp_path: Path
+) -> None:
+    text = text_of(born(render, language=language), tmp_path)
+    rules = KINDS.by_name[BIRTH]
+    for value in (
+        "Љиљана",
+        "Ђорђевић-Çerkini",
+        "1000000042",
+        "01.02.1981",
+        "09.02.1981",
+        "L-1981-000042",
+        "Gračanica",
+        "Снежана Ђорђевић (Његован)",
+        KINDS.words["not_recorded"][language],
+        KINDS.words["female"][language],
+        rules.title[language],
+        rules.title["sq"],
+        rules.statement[language].split(":")[0],
+        KINDS.words["not_confirmed"][language],
+        "PR-2026-000123",
+    ):
+        assert value in text, value
+    rows = records.preview(BIRTH, papers.BIRTH, price_cents=200, language=language, kinds=KINDS)
+    assert {row.value for row in rows} >= {"Љиљана", "Снежана Ђорђевић (Његован)", "2,00 €"}
+    assert all(row.label for row in rows)
+
+
+def test_a_birth_certificate_is_one_sealed_page_whatever_the_names_are(
+    render: TypstRenderer, seal: PyhankoSealer, tmp_path: Path
+) -> None:
+    hostile = msgspec.structs.replace(papers.BIRTH, given_names=papers.HOSTILE, surname="Ђорђевић " * 20)
+    path = tmp_path / "birth.pdf"
+    path.write_bytes(seal(born(render, hostile)))
+    assert re.search(r"Pages:\s+1\b", run("pdfinfo", path))
+    assert '#panic("x") $x$' in text_of(path.read_bytes(), tmp_path)
+    assert "No syntax or stream encoding errors" in run("qpdf", "--check", path)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"sex": "X"}, {"personal_number": "12"}, {"born_on": "1.2.1981"}, {"surname": ""}]
+)
+def test_a_birth_of_another_form_is_not_taken(wrong: dict[str, str]) -> None:
+    entry = msgspec.to_builtins(papers.BIRTH) | wrong
+    with pytest.raises(msgspec.ValidationError):
+        records.read(BIRTH, msgspec.json.encode(entry))
+
+
+def test_every_kind_has_its_rules_its_fee_and_its_template() -> None:
+    for kind in Kind:
+        assert KINDS.get(kind) is not None
+        assert KINDS.fee(kind, papers.issue().issued_on).cents > 0
+        assert (Path(kinds.FILE).parent / "templates" / f"{kind}.typ").exists()
+
+
 def test_the_same_data_gives_the_same_bytes(render: TypstRenderer) -> None:
     assert rendered(render) == rendered(TypstRenderer())
+    assert born(render) == born(TypstRenderer())
 
 
 def test_hostile_text_is_printed_and_never_obeyed(render: TypstRenderer, tmp_path: Path) -> None:

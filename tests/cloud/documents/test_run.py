@@ -12,10 +12,10 @@ from cloud.database.models.jobs import Job, JobExecution
 from cloud.documents.core import Attention, Decided, Noted, Waived
 from cloud.documents.problems import DocumentProblemError
 from cloud.errors import MalformedError, RefusedError
-from contract.documents import Payment, PrintOutcome
+from contract.documents import Choice, Kind, Payment, PrintOutcome, Whom
 from contract.errors import MalformedError as ContractMalformedError
 from contract.jobs import Status
-from tests.cloud.documents.desk import KIOSK, Desk, document_id, until
+from tests.cloud.documents.desk import KIOSK, MAN, Desk, document_id, until
 
 PRINTING, PRINTED = PrintOutcome.PRINTING, PrintOutcome.PRINTED
 NOT_PRINTED, IN_DOUBT = PrintOutcome.NOT_PRINTED, PrintOutcome.IN_DOUBT
@@ -101,6 +101,20 @@ def test_a_paid_paper_is_rendered_sealed_offered_once_and_captured_when_it_is_pr
         "closed",
     ]
     assert parts(desk, document) == {"sheet", "sealed"}
+
+
+def test_a_birth_certificate_goes_the_same_way(desk: Desk) -> None:
+    view = desk.ask(kind=Kind.BIRTH_CERTIFICATE, whom=Whom.MYSELF)
+    desk.counter.choose(KIOSK, view.document, Choice(subject=view.subjects[0].subject))
+    desk.payments.authorise("auth-birth", view.document, 200)
+    desk.counter.pay(KIOSK, view.document, Payment(authorisation="auth-birth"))
+    desk.wait(view.document, "offered")
+    desk.wait_offered(view.document)
+    pdf = desk.counter.paper(KIOSK, view.document)
+    assert b"%PDF birth-certificate" in pdf
+    assert MAN.personal_number.encode() in pdf
+    desk.evidence(view.document, PRINTED, ipp_job_id=7, ipp_job_state=9, sheets=1)
+    assert desk.wait(view.document, "closed").payment == "captured"
 
 
 def test_the_paper_is_out_of_reach_before_and_after_the_job(desk: Desk) -> None:

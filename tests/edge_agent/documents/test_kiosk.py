@@ -93,17 +93,17 @@ def test_from_the_language_to_the_receipt(language: str, words: tuple[str, ...])
     assert all(len(line.text) <= 42 for line in receipt)
 
 
-def test_for_others_a_slip_is_printed() -> None:
+def test_with_a_power_of_attorney_a_slip_is_printed() -> None:
     async def story(citizen: Citizen, rig: Rig) -> None:
         await citizen.ready()
-        for button in ("language:sr-Latn", "kind:possession-sheet", "whom:child"):
+        for button in ("language:sr-Latn", "kind:possession-sheet", "whom:proxy"):
             await citizen.press(button)
-        assert "Izvod iz matične knjige rođenih deteta" in await citizen.page()
+        assert "overeno kod notara" in await citizen.page()
         await citizen.press("slip")
         await citizen.sees(Step.COUNTER, lambda: citizen.kiosk.screen.slip_printed is True)
 
     rig = play(story)
-    assert "Izvod iz matične knjige rođenih" in text(rig.receipts.receipts[0])
+    assert "overeno kod notara" in text(rig.receipts.receipts[0])
 
 
 def test_five_strangers_lock_the_visit_and_the_answer_tells_nothing() -> None:

@@ -50,7 +50,7 @@ EFFECTS = [
     [],
     [],
     [m.Listen()],
-    [m.Deafen(), m.Create(DOC, "visit-1", KIND, "sr-Cyrl", WHO)],
+    [m.Deafen(), m.Create(DOC, "visit-1", KIND, "sr-Cyrl", WHO, Whom.MYSELF)],
     [],
     [m.Choose(DOC, "s1")],
     [],
@@ -128,14 +128,24 @@ def test_one_subject_needs_no_choice_and_a_free_paper_no_card() -> None:
 # For whom.
 
 
-@pytest.mark.parametrize("whom", [Whom.CHILD, Whom.SPOUSE, Whom.PROXY])
-def test_for_others_there_is_a_slip_for_the_counter(whom: Whom) -> None:
+def test_with_a_power_of_attorney_there_is_a_slip_for_the_counter() -> None:
     visit = at(Step.WHOM)
-    assert visit.handle(m.WhomPressed(whom), 0.0) == []
+    assert visit.handle(m.WhomPressed(Whom.PROXY), 0.0) == []
     assert visit.screen.step == Step.COUNTER
-    assert visit.handle(m.SlipPressed(), 0.0) == [m.PrintSlip("visit-1", KIND, "sr-Cyrl", whom)]
+    assert visit.handle(m.SlipPressed(), 0.0) == [m.PrintSlip("visit-1", KIND, "sr-Cyrl", Whom.PROXY)]
     visit.handle(m.ReceiptEnded("visit-1", False), 0.0)
     assert visit.screen.slip_printed is False
+
+
+@pytest.mark.parametrize("whom", [Whom.CHILD, Whom.SPOUSE])
+def test_for_the_family_the_registry_is_asked(whom: Whom) -> None:
+    visit = at(Step.WHOM)
+    assert visit.handle(m.WhomPressed(whom), 0.0) == [m.Listen()]
+    created = m.Create(DOC, "visit-1", KIND, "sr-Cyrl", WHO, whom)
+    assert visit.handle(m.DocumentRead(WHO, DOC), 0.0) == [m.Deafen(), created]
+    visit.handle(m.Refused(DOC, Problem.NOTHING_TO_ISSUE), 0.0)
+    assert show(visit) == (Step.FAILED, Reason.NOTHING_TO_ISSUE)
+    assert visit.screen.whom == whom, "the screen says what to bring to the counter"
 
 
 # Back, and another language.
@@ -152,7 +162,7 @@ def test_back_from_the_price_is_another_request() -> None:
     visit = at(Step.PREVIEW)
     assert visit.handle(m.BackPressed(DOC2), 0.0) == [
         m.Release(DOC),
-        m.Create(DOC2, "visit-1", KIND, "sr-Cyrl", WHO),
+        m.Create(DOC2, "visit-1", KIND, "sr-Cyrl", WHO, Whom.MYSELF),
     ]
     visit.handle(PRICED, 0.0)
     assert (visit.screen.step, visit.document) == (Step.CHECKING, DOC2), "the old answer means nothing"

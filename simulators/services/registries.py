@@ -1,4 +1,6 @@
-"""The cadastre's service, simulated: who somebody is, what they may ask for, and what is written there.
+"""The registries, simulated behind one address: who somebody is, who may ask for what, what is written.
+
+The cadastre has possession lists, the civil status office has births.
 
 Nobody outside the control plane calls it. `POST /fault` makes it fail as real ones do.
 """
@@ -15,33 +17,39 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from simulators.people import COORDINATE_SYSTEM, City, Person, PossessionList
+from simulators.people import COORDINATE_SYSTEM, Birth, City, Parent, Person, PossessionList
 
 POSSESSION_SHEET = "possession-sheet"
+BIRTH_CERTIFICATE = "birth-certificate"
+MAY = {"myself": ("holder", "self"), "spouse": ("spouse",), "child": ("minor-child",)}
+"""For whom somebody asks, and the registries' reasons that fit it; every other reason is a refusal."""
+REASONS = tuple(reason for reasons in MAY.values() for reason in reasons)
 ADULT_AT_YEARS = 18
 SLOW_S = 30.0
 AUDITS_KEPT_MAX = 1000
 _NOBODY = ("0" * 10, "0" * 9, "0001-01-01")
 
 
-def cadastre_app(people: City, *, today: Callable[[], date] = date.today) -> Starlette:
+def registries_app(people: City, *, today: Callable[[], date] = date.today) -> Starlette:
     """The service over `people`. `app.state.audits` holds the last look-ups as the registry sees them."""
-    cadastre = _Cadastre(people, today)
+    registries = _Registries(people, today)
     app = Starlette(
         routes=[
-            Route("/identify", cadastre.guarded(cadastre.identify), methods=["POST"]),
-            Route("/may-request", cadastre.guarded(cadastre.may_request), methods=["POST"]),
-            Route("/persons/{person}/possession-lists", cadastre.guarded(cadastre.possession_lists)),
-            Route("/possession-lists/{number}", cadastre.guarded(cadastre.possession_list)),
-            Route("/fault", cadastre.fault, methods=["POST"]),
-            Route("/healthz", cadastre.health),
+            Route("/identify", registries.guarded(registries.identify), methods=["POST"]),
+            Route("/may-request", registries.guarded(registries.may_request), methods=["POST"]),
+            Route("/persons/{person}/possession-lists", registries.guarded(registries.possession_lists)),
+            Route("/possession-lists/{number}", registries.guarded(registries.possession_list)),
+            Route("/persons/{person}/births", registries.guarded(registries.births)),
+            Route("/births/{number}", registries.guarded(registries.birth)),
+            Route("/fault", registries.fault, methods=["POST"]),
+            Route("/healthz", registries.health),
         ]
     )
-    app.state.audits = cadastre.audits
+    app.state.audits = registries.audits
     return app
 
 
-class _Cadastre:
+class _Registries:
     """The registers and the fault of the moment."""
 
     def __init__(self, people: City, today: Callable[[], date]) -> None:
@@ -87,20 +95,40 @@ class _Cadastre:
         if asked is None:
             return _malformed()
         reason = self._reason(asked["requester"], asked["subject"], asked["kind"])
-        allowed = reason in ("holder", "spouse", "minor-child")
-        return JSONResponse({"allowed": allowed, "reason": reason})
+        return JSONResponse({"allowed": reason in REASONS, "reason": reason})
 
     async def possession_lists(self, request: Request) -> Response:
-        """The lists that the person, the spouse or a minor child holds."""
-        person = request.path_params["person"]
-        if person not in self.people.persons:
-            return JSONResponse({"error": "no such person"}, 404)
+        """The lists that the person, the spouse or a minor child holds; `?whom=` is one of `MAY`."""
+        wanted = self._wanted(request)
+        if wanted is None:
+            return JSONResponse({"error": "no such person, or whom is none of myself, spouse, child"}, 404)
         found = [
             {"number": held.number, "zone": held.zone, "parcels": len(held.parcels)}
             for held in self.people.lists.values()
-            if self._reason(person, held.number, POSSESSION_SHEET) != "not-related"
+            if self._reason(request.path_params["person"], held.number, POSSESSION_SHEET) in wanted
         ]
         return JSONResponse(found)
+
+    async def births(self, request: Request) -> Response:
+        """The entries that the person may have a certificate of: the own one and those of minor children."""
+        wanted = self._wanted(request)
+        if wanted is None:
+            return JSONResponse({"error": "no such person, or whom is none of myself, spouse, child"}, 404)
+        found = []
+        for birth in self.people.births.values():
+            if self._reason(request.path_params["person"], birth.number, BIRTH_CERTIFICATE) in wanted:
+                born = self.people.persons[birth.person]
+                found.append(
+                    {"number": birth.number, "name": born.name, "born_on": born.date_of_birth.isoformat()}
+                )
+        return JSONResponse(found)
+
+    async def birth(self, request: Request) -> Response:
+        """What a birth certificate says."""
+        birth = self.people.births.get(request.path_params["number"])
+        if birth is None:
+            return JSONResponse({"error": "no such entry"}, 404)
+        return JSONResponse(birth_of(self.people, birth))
 
     async def possession_list(self, request: Request) -> Response:
         """What a possession sheet says."""
@@ -124,20 +152,45 @@ class _Cadastre:
         """The process is there, whatever fault it plays."""
         return JSONResponse({"mode": self.mode})
 
+    def _wanted(self, request: Request) -> tuple[str, ...] | None:
+        """The reasons for which something is listed; None where the question makes no sense."""
+        if request.path_params["person"] not in self.people.persons:
+            return None
+        whom = request.query_params.get("whom")
+        return REASONS if whom is None else MAY.get(whom)
+
     def _reason(self, requester: str, subject: str, kind: str) -> str:
-        held = self.people.lists.get(subject)
         if requester not in self.people.persons:
             return "unknown-requester"
+        match kind:
+            case "possession-sheet":
+                return self._reason_of_list(requester, subject)
+            case "birth-certificate":
+                return self._reason_of_birth(requester, subject)
+        return "unknown-kind"
+
+    def _reason_of_list(self, requester: str, subject: str) -> str:
+        held = self.people.lists.get(subject)
         if held is None:
             return "unknown-subject"
-        if kind != POSSESSION_SHEET:
-            return "unknown-kind"
         holders = {share.person for share in held.shares}
         if requester in holders:
             return "holder"
         for person, relation in self.people.family(requester).items():
             if person in holders and (relation == "spouse" or self._is_minor(self.people.persons[person])):
                 return "spouse" if relation == "spouse" else "minor-child"
+        return "not-related"
+
+    def _reason_of_birth(self, requester: str, subject: str) -> str:
+        """A spouse's birth is the spouse's own to ask for."""
+        birth = self.people.births.get(subject)
+        if birth is None:
+            return "unknown-subject"
+        if birth.person == requester:
+            return "self"
+        is_child = self.people.family(requester).get(birth.person) == "child"
+        if is_child and self._is_minor(self.people.persons[birth.person]):
+            return "minor-child"
         return "not-related"
 
     def _is_minor(self, person: Person) -> bool:
@@ -162,6 +215,28 @@ def sheet_of(people: City, held: PossessionList) -> dict[str, Any]:
         "parcels": [vars(parcel) for parcel in held.parcels],
         "rights": [vars(right) | {"since": right.since.isoformat()} for right in held.rights],
     }
+
+
+def birth_of(people: City, birth: Birth) -> dict[str, Any]:
+    """The registry's words for one birth, as `GET /births/{number}` gives them."""
+    born = people.persons[birth.person]
+    return {
+        "number": birth.number,
+        "registered_on": birth.registered_on.isoformat(),
+        "given_names": born.given_names,
+        "surname": born.surname,
+        "sex": born.sex,
+        "personal_number": born.personal_number,
+        "born_on": born.date_of_birth.isoformat(),
+        "place": birth.place,
+        "municipality": birth.municipality,
+        "father": _parent(birth.father),
+        "mother": _parent(birth.mother),
+    }
+
+
+def _parent(parent: Parent | None) -> dict[str, str] | None:
+    return None if parent is None else dict(vars(parent))
 
 
 def _identity(person: Person) -> tuple[str, str, str]:
