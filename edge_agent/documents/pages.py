@@ -166,7 +166,7 @@ class _Desk:
             kinds=[(kind, kind_name(kind, translate), kind_about(kind, translate)) for kind in self._kinds],
             kind_name=lambda kind: kind_name(kind, translate),
             subject_question=lambda kind: subject_question(kind, translate),
-            bring=lambda whom: bring(whom, translate),
+            bring=lambda whom: bring(screen.kind, whom, translate),
             money=lambda cents: money(screen.language, cents),
             _=translate,
         )

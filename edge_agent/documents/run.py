@@ -322,7 +322,9 @@ class Kiosk:
     def _slip(self, effect: m.PrintSlip) -> list[Line]:
         say = self._words[effect.language]
         title = slip_title(effect.kind, effect.whom, say)
-        return slip(self._settings.municipality[effect.language], title, bring(effect.whom, say), say)
+        return slip(
+            self._settings.municipality[effect.language], title, bring(effect.kind, effect.whom, say), say
+        )
 
     def _print_for(self, visit: str, lines: list[Line]) -> None:
         async def print_lines() -> None:

@@ -35,11 +35,16 @@ def subject_question(kind: str, _: Translate) -> str:
     }[kind]
 
 
-def bring(whom: Whom, _: Translate) -> list[str]:
-    """What somebody must bring to the counter who asks for another person."""
+def bring(kind: str, whom: Whom, _: Translate) -> list[str]:
+    """What somebody must bring to the counter who could not have a document of `kind` here."""
+    of_child = (
+        _("A document that shows that you are the parent or guardian")
+        if kind == Kind.BIRTH_CERTIFICATE
+        else _("The birth certificate of the child")
+    )
     papers = {
         Whom.MYSELF: [],
-        Whom.CHILD: [_("The birth certificate of the child")],
+        Whom.CHILD: [of_child],
         Whom.SPOUSE: [_("The marriage certificate"), _("The identity document of your spouse")],
         Whom.PROXY: [_("The power of attorney, certified by a notary")],
     }[whom]

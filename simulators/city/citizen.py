@@ -6,10 +6,11 @@ from typing import Protocol, Self
 
 import httpx
 
+from contract.documents import Kind
 from simulators.city.report import StepError
 from simulators.city.visitor import Page, Visitor
 
-KIND = "possession-sheet"
+KIND = Kind.POSSESSION_SHEET.value
 STEP_S = 30.0
 """How long a citizen waits for the next screen; printing has its own."""
 PRINT_S = 90.0
@@ -51,7 +52,7 @@ class Citizen:
         await self._client.aclose()
         await self._visitor.__aexit__()
 
-    async def choose(self) -> None:
+    async def choose(self, kind: str = KIND, whom: str = "myself") -> None:
         """From the first screen up to the preview with its price.
 
         Raises:
@@ -62,9 +63,9 @@ class Citizen:
         await self.see("kinds")
         if _first(_LANG, self.page) != self.language:
             raise StepError(f"{self.device} does not speak {self.language} after the button was pressed")
-        await self.press(f"kind:{KIND}")
+        await self.press(f"kind:{kind}")
         await self.see("whom")
-        await self.press("whom:myself")
+        await self.press(f"whom:{whom}")
         await self.see("identify")
         await self.hands.lay_card_on_reader()
         if await self.see("subjects", "preview") == "subjects":

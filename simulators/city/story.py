@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from contract.documents import Kind, Whom
 from contract.enrolment import EST_PREFIX
 from contract.ids import RANDOM_BYTES, uuid7
 from simulators.city.citizen import KIND, Citizen
@@ -314,6 +315,14 @@ class Story:
         holders = list(self.city.citizens().values())
         played = zip(self.city.plan.kiosk_ids, VISITORS, holders, strict=False)
         async with asyncio.TaskGroup() as group:
+            for device in self.city.plan.kiosk_ids[len(VISITORS) :][:1]:
+                group.create_task(
+                    self.step(
+                        f"a parent at {device} gets a child's birth certificate",
+                        150,
+                        partial(self.parent, device),
+                    )
+                )
             for device, (language, name), person in played:
                 group.create_task(
                     self.step(
@@ -324,13 +333,22 @@ class Story:
                 )
         await self.step("every printed paper is paid for, once", 60, self.money)
 
-    async def citizen(self, device: str, person: Person, language: str) -> str:
+    async def parent(self, device: str) -> str:
+        """Somebody with a minor child asks for the child's paper; the registry knows that they may."""
+        people = self.city.people.persons.values()
+        child = next(person for person in people if person.parents)
+        person = self.city.people.persons[child.parents[0]]
+        return await self.citizen(device, person, "sq", Kind.BIRTH_CERTIFICATE, Whom.CHILD)
+
+    async def citizen(
+        self, device: str, person: Person, language: str, kind: str = KIND, whom: str = Whom.MYSELF
+    ) -> str:
         """One visit; then anybody verifies the paper by the code on it."""
         hardware = self.city.kiosks[device]
         hands = CityHands(hardware, self.city.terminal_url(device), person)
         receipts = len(hardware.receipts.receipts())
         async with Citizen(device, self.city.kiosk_url(device), language, hands) as citizen:
-            await citizen.choose()
+            await citizen.choose(kind, whom)
             await citizen.pay()
             await citizen.wait_for_paper()
             told = await asyncio.to_thread(hardware.receipts.wait_for, receipts + 1, RECEIPT_S)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from contract.documents import PreviewRow, Subject
+from contract.documents import Kind, PreviewRow, Subject
 from contract.languages import LANGUAGES
 from edge_agent.documents import languages as kiosk_languages
 from edge_agent.documents import run
@@ -34,7 +34,7 @@ BASE = Screen(
     language="sq",
     blocked=None,
     kind="possession-sheet",
-    whom=None,
+    whom=Whom.MYSELF,
     spoken="sq",
     subjects=(
         Subject(subject="a", label="00123, Prishtinë: 3 parcela"),
@@ -65,8 +65,8 @@ BASE = Screen(
 
 def _gallery() -> dict[str, Screen]:
     shown = {step.value: replace(BASE, step=step) for step in Step}
-    shown["counter"] = replace(BASE, step=Step.COUNTER, whom=Whom.SPOUSE)
-    shown["counter-printed"] = replace(BASE, step=Step.COUNTER, whom=Whom.CHILD, slip_printed=True)
+    shown["counter"] = replace(BASE, step=Step.COUNTER, whom=Whom.PROXY)
+    shown["counter-printed"] = replace(BASE, step=Step.COUNTER, whom=Whom.PROXY, slip_printed=True)
     shown["counter-not-printed"] = replace(BASE, step=Step.COUNTER, whom=Whom.PROXY, slip_printed=False)
     for blocked in (Reason.PAPER, Reason.PRINTER, Reason.LINK, Reason.BUSY):
         shown[f"closed-{blocked.value}"] = replace(BASE, blocked=blocked)
@@ -86,12 +86,31 @@ def _gallery() -> dict[str, Screen]:
         shown[f"failed-{reason.value}"] = replace(
             BASE, step=Step.FAILED, reason=reason, confirmed=reason == Reason.NOT_PRINTED
         )
+    for whom in (Whom.CHILD, Whom.SPOUSE):
+        shown[f"failed-{Reason.NOTHING_TO_ISSUE.value}-{whom.value}"] = replace(
+            BASE, step=Step.FAILED, reason=Reason.NOTHING_TO_ISSUE, whom=whom
+        )
+    births = (
+        Subject(subject="L-2016-000001", label="Çlirimtare Krasniqi · 14.03.2016"),
+        Subject(subject="L-2019-000002", label="Përparim Krasniqi · 02.11.2019"),
+    )
+    shown["subjects-births"] = replace(
+        BASE, step=Step.SUBJECTS, kind="birth-certificate", whom=Whom.CHILD, subjects=births
+    )
     shown["doubt-confirmed"] = replace(BASE, step=Step.DOUBT, confirmed=True)
     return shown
 
 
 GALLERY = _gallery()
-MAIN = ("welcome", "identify-unknown", "preview", "printing-cut-off", "done-missing", "doubt-confirmed")
+MAIN = (
+    "welcome",
+    "identify-unknown",
+    "preview",
+    "printing-cut-off",
+    "done-missing",
+    "doubt-confirmed",
+    "kinds",
+)
 
 
 class Picture:
@@ -117,7 +136,7 @@ def picture(serve: Serve) -> tuple[Picture, str]:
     shown = Picture()
     app = application(
         shown,
-        kinds=("possession-sheet",),
+        kinds=tuple(Kind),
         municipality=MUNICIPALITY,
         new_id=lambda: "0190a0a0-0000-7000-8000-000000000001",
         hosts=["127.0.0.1"],

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contract.documents import Kind
 from contract.languages import LANGUAGES
 from edge_agent.documents.languages import load
 from edge_agent.documents.receipt import COLUMNS, Line, Receipt, receipt, slip
@@ -52,9 +53,10 @@ def test_a_receipt_as_it_is_printed() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("whom", Whom)
-def test_every_slip_fits_and_is_in_latin_letters(language: str, whom: Whom) -> None:
+@pytest.mark.parametrize("kind", Kind)
+def test_every_slip_fits_and_is_in_latin_letters(language: str, whom: Whom, kind: str) -> None:
     say = WORDS[language]
-    lines = slip("Општина Приштина", slip_title("possession-sheet", whom, say), bring(whom, say), say)
+    lines = slip("Општина Приштина", slip_title(kind, whom, say), bring(kind, whom, say), say)
     text = "\n".join(line.text for line in lines)
     assert all(len(line.text) <= COLUMNS for line in lines)
     assert text.replace("€", "").encode("cp852")
