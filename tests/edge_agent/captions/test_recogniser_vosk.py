@@ -46,7 +46,10 @@ class Kaldi:
         self.resets += 1
 
     def _answer(self, text: str, conf: float) -> str:
-        return json.dumps({"text": text, "result": [{"word": text, "conf": conf, "start": 0, "end": 1}]})
+        end = self.blocks / 10
+        return json.dumps(
+            {"text": text, "result": [{"word": text, "conf": conf, "start": end - 0.1, "end": end}]}
+        )
 
 
 @pytest.fixture
@@ -67,6 +70,31 @@ def test_what_kaldi_has_ended_is_settled(recogniser):
     assert recogniser.guess() == Hypothesis("dita", 0, None)
     hear(recogniser, 2)
     assert recogniser.guess() == Hypothesis("mirë dita", 4, None)
+
+
+def test_words_that_stay_for_a_second_are_settled_and_kept(recogniser, monkeypatch):
+    said = iter(["mirë dita të", "mirë dita të gjithëve", "mirë vita të gjithëve"])
+    monkeypatch.setattr(Kaldi, "AcceptWaveform", lambda _self, _pcm: False)
+    monkeypatch.setattr(Kaldi, "PartialResult", lambda _self: json.dumps({"partial": next(said)}))
+    hear(recogniser, 6)
+    assert recogniser.guess() == Hypothesis("mirë dita të", 0, None)
+    hear(recogniser, 9)
+    assert recogniser.guess() == Hypothesis("mirë dita të gjithëve", len("mirë dita të"), None)
+    assert recogniser.guess() == Hypothesis("mirë dita të gjithëve", len("mirë dita të"), None)
+    words = [{"word": word, "conf": 0.5, "start": 0, "end": 1} for word in ("mirë", "vita", "të", "fund")]
+    monkeypatch.setattr(Kaldi, "FinalResult", lambda _self: json.dumps({"text": "-", "result": words}))
+    assert recogniser.finish().text == "mirë dita të fund"
+
+
+def test_a_cut_keeps_the_word_that_may_be_half(recogniser, monkeypatch):
+    words = [
+        {"word": "mirë", "conf": 1.0, "start": 0, "end": 0.5},
+        {"word": "di", "conf": 0.4, "start": 1, "end": 1.9},
+    ]
+    monkeypatch.setattr(Kaldi, "AcceptWaveform", lambda _self, _pcm: False)
+    monkeypatch.setattr(Kaldi, "FinalResult", lambda _self: json.dumps({"text": "-", "result": words}))
+    hear(recogniser, 20)
+    assert recogniser.cut() == (Hypothesis("mirë", 4, 1.0), 8_000)
 
 
 def test_finishing_joins_all_parts_and_begins_anew(recogniser):
