@@ -60,6 +60,16 @@ def note(
     return _advance(mark.seq, tuple(sorted((*mark.above, seq)))), Verdict.NEW
 
 
+def lost(before: Watermark, after: Watermark, seq: int, *, kept_from: int = 0) -> int:
+    """How many messages `note` gave up between two marks: passed, never arrived, not dropped by policy."""
+    first = max(before.seq + 1, kept_from)
+    if after.seq <= before.seq + 1 or after.seq < first:
+        return 0
+    arrived = sum(1 for each in before.above if first <= each <= after.seq)
+    own = first <= seq <= after.seq and seq not in before.above
+    return after.seq - first + 1 - arrived - own
+
+
 def _advance(seq: int, above: tuple[int, ...]) -> Watermark:
     taken = 0
     for later in above:

@@ -53,6 +53,24 @@ METRICS: tuple[Metric, ...] = (
         "microphone_level_dbfs", "float", "dBFS", -120, 0, "Loudness (RMS) of the last second that was heard."
     ),
 )
+LINK_METRICS: tuple[Metric, ...] = (
+    Metric(
+        "silent_s",
+        "float",
+        "s",
+        0,
+        4e9,
+        "Time since the cloud took something from the device; since it began to listen where nothing came.",
+    ),
+)
+"""What the cloud itself writes of each registered device into the same store, as measurement `link`."""
+INGEST_METRICS: tuple[Metric, ...] = (
+    Metric("lag_ms", "float", "ms", 0, 1e13, "From measurement to storage, by the cloud's clock; the worst."),
+    Metric("samples", "int", "1", 0, 1e15, "Samples stored since the process started."),
+    Metric("refused", "int", "1", 0, 1e15, "Messages refused since the process started."),
+    Metric("lost", "int", "1", 0, 1e15, "Messages given up: they never came and were not dropped by policy."),
+)
+"""What the ingest writes of itself, as measurement `ingest`."""
 BY_NAME = {metric.name: metric for metric in METRICS}
 
 Value = bool | int | float

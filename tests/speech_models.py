@@ -1,4 +1,4 @@
-"""`python -m tests.speech_models`: fetch the Vosk model that only tests know, as those that ship are fetched."""
+"""`python -m tests.speech_models`: fetch the Vosk model of the tests, in the way of those that ship."""
 
 import sys
 from pathlib import Path

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from cloud.refusals import Reason, Refusal, refusal
 from cloud.telemetry.decode import Sample, samples
 from cloud.telemetry.store import Point
-from cloud.watermark import Key, Verdict, Watermark, note
+from cloud.watermark import Key, Verdict, Watermark, lost, note
 from contract.errors import MalformedError
 from contract.messages import MESSAGE_BYTES_MAX, Envelope, Lane, open_envelope
 
@@ -26,7 +26,11 @@ class Member:
 
 @dataclass
 class Sorted:
-    """The outcome; `messages`, `samples` and `values` count what had not come before."""
+    """The outcome; `messages`, `samples` and `values` count what had not come before, `lost` what never came.
+
+    `oldest` is when the oldest of the messages that are not historical was measured: ms since 1970 UTC by the
+    cloud's clock, as far as the device knows its own skew.
+    """
 
     points: list[Point] = field(default_factory=list)
     marks: dict[Key, Watermark] = field(default_factory=dict)
@@ -34,6 +38,8 @@ class Sorted:
     messages: int = 0
     samples: int = 0
     values: int = 0
+    lost: int = 0
+    oldest: int | None = None
 
 
 def sort_out(
@@ -59,6 +65,7 @@ def sort_out(
         key = Key(device, envelope.boot, envelope.lane)
         before = out.marks.get(key) or standing(key)
         out.marks[key], verdict = note(before, envelope.seq, kept_from=envelope.kept_from, give_up=True)
+        out.lost += lost(before, out.marks[key], envelope.seq, kept_from=envelope.kept_from)
         try:
             found = samples(envelope.body)
         except MalformedError:
@@ -67,6 +74,10 @@ def sort_out(
         out.points += [Point(device, member.site, member.kind, at, values) for at, values in found]
         if verdict is Verdict.NEW:
             _count(out, found)
+            if found and not envelope.historical:
+                at, values = found[-1]
+                measured = at - int(dict(values).get("clock_skew_ms", 0))
+                out.oldest = measured if out.oldest is None else min(out.oldest, measured)
     return out
 
 

@@ -10,6 +10,7 @@ from cloud.errors import RefusedError, UnavailableError
 from cloud.refusals import Reason, Refusal, refusal
 from cloud.telemetry.core import TOPIC_NAME, Member, Sorted, sort_out
 from cloud.telemetry.ledger import Ledger
+from cloud.telemetry.own_metrics import OwnMetrics
 from cloud.telemetry.store import Point, TelemetryStore
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,10 @@ class StoppedError(Exception):
 
 
 class Keeper:
-    """`keep` is for one batch at a time; `members` reads the registry (or raises UnavailableError)."""
+    """`keep` is for one batch at a time; `members` reads the registry (or raises UnavailableError).
+
+    `own`, where given, is written into the store as well, by `report`.
+    """
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class Keeper:
         clock: Callable[[], datetime],
         monotonic: Callable[[], float],
         stop: threading.Event,
+        own: OwnMetrics | None = None,
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -47,6 +52,7 @@ class Keeper:
         self._clock = clock
         self._monotonic = monotonic
         self._stop = stop
+        self._own = own
         self._members: Mapping[str, Member] = {}
         self._members_at = float("-inf")
 
@@ -64,7 +70,23 @@ class Keeper:
         for refused in outcome.refused:
             extra = {"device": refused.device, "reason": refused.reason.value, "size": refused.size}
             log.warning("message_refused", extra={"topic_name": TOPIC_NAME, **extra})
+        if self._own is not None:
+            self._own.note(outcome, self._clock())
         return outcome
+
+    def report(self) -> None:
+        """Write what is known of the link and of ourselves, when it is time; what fails is not repeated.
+
+        Raises:
+            StoppedError: we are to stop first.
+        """
+        if self._own is None or not self._own.due(self._clock()):
+            return
+        self._refresh(())
+        try:
+            self._store.write(self._own.points(self._members, self._clock()))
+        except (UnavailableError, RefusedError) as error:
+            log.warning("own_metrics_not_stored", extra={"reason": str(error)})
 
     def _write(self, points: Sequence[Point], refused: list[Refusal]) -> None:
         """Put `points` into the store; what it will never take is counted in `refused`."""

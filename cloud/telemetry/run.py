@@ -20,6 +20,7 @@ from cloud.telemetry.core import Member
 from cloud.telemetry.ingest import Ingest
 from cloud.telemetry.keeper import Keeper
 from cloud.telemetry.ledger import Ledger
+from cloud.telemetry.own_metrics import OwnMetrics
 from cloud.telemetry.store import TelemetryStore
 from cloud.telemetry.store_influx import InfluxStore
 from cloud.telemetry.store_sqlite import SqliteStore
@@ -63,6 +64,8 @@ def ingest(settings: Settings) -> None:
         clock=lambda: datetime.now(UTC),
         monotonic=time.monotonic,
         stop=stop,
+        # The status page reads presence itself; what Grafana shows stands in the series.
+        own=OwnMetrics(SERVICE, datetime.now(UTC)) if settings.telemetry.store == "influx" else None,
     )
     consumer = Ingest(
         settings.broker,

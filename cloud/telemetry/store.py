@@ -13,6 +13,7 @@ class Point(NamedTuple):
     """What one device measured at one moment: `at` is its wall clock in ms since 1970 UTC.
 
     A named tuple, because ten thousand of them are made in a second. Each value is of its metric's type.
+    Another `measurement` than that of devices' health is for stores that Grafana reads (`own_metrics`).
     """
 
     device: str
@@ -20,6 +21,7 @@ class Point(NamedTuple):
     kind: str
     at: int
     values: tuple[tuple[str, Value], ...]
+    measurement: str = MEASUREMENT
 
 
 @dataclass(frozen=True)

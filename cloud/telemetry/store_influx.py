@@ -1,8 +1,9 @@
 """Time series in whatever takes InfluxDB's v2 write API and answers PromQL; proven with VictoriaMetrics.
 
 Points become `health,device=…,site=…,kind=… cpu_pct=12.5,uptime_s=7i … {ms}`, which VictoriaMetrics serves
-as `health_cpu_pct{device="…"}`. VictoriaMetrics says 204 before the points are on its disk, and to malformed
-lines as well: the lines are made here, of checked values only.
+as `health_cpu_pct{device="…"}`. True and false are written as 1 and 0, because InfluxQL cannot add truths.
+VictoriaMetrics says 204 before the points are on its disk, and to malformed lines as well: the lines are
+made here, of checked values only.
 """
 
 import re
@@ -18,12 +19,15 @@ from urllib3.exceptions import HTTPError
 
 from cloud.errors import RefusedError, UnavailableError
 from cloud.telemetry.store import MEASUREMENT, Last, Point, floor_ms
-from contract.telemetry import METRICS
+from contract.telemetry import INGEST_METRICS, LINK_METRICS, METRICS
 
 TIMEOUT_S = 10.0
 REFUSED = frozenset({400, 413, 422})
 """Answers after which the same bytes would be refused again."""
-_SUFFIX = {metric.name: "i" if metric.type == "int" else "" for metric in METRICS}
+_SUFFIX = {
+    metric.name: "" if metric.type == "float" else "i"
+    for metric in (*METRICS, *LINK_METRICS, *INGEST_METRICS)
+}
 _TAG_SPECIAL = re.compile(r"([,= \\])")
 
 
@@ -35,7 +39,7 @@ class InfluxStore:
         self._client = InfluxDBClient(url=url, token=token or "none", org=org, timeout=int(TIMEOUT_S * 1000))
         self._write = self._client.write_api(write_options=SYNCHRONOUS)
         self._http = httpx.Client(base_url=url, timeout=TIMEOUT_S)
-        self._tags: dict[tuple[str, str, str], str] = {}
+        self._tags: dict[tuple[str, str, str, str], str] = {}
 
     def write(self, points: Sequence[Point]) -> None:
         """Store with one request.
@@ -109,12 +113,12 @@ class InfluxStore:
         self._client.close()  # type: ignore[no-untyped-call] # the client leaves it untyped
 
     def _line(self, point: Point) -> str:
-        key = (point.device, point.site, point.kind)
+        key = (point.device, point.site, point.kind, point.measurement)
         tags = self._tags.get(key)
         if tags is None:
-            device, site, kind = (_TAG_SPECIAL.sub(r"\\\1", part) for part in key)
-            tags = self._tags[key] = f"{MEASUREMENT},device={device},site={site},kind={kind} "
-        fields = ",".join([f"{name}={value}{_SUFFIX[name]}" for name, value in point.values])
+            device, site, kind = (_TAG_SPECIAL.sub(r"\\\1", part) for part in key[:3])
+            tags = self._tags[key] = f"{point.measurement},device={device},site={site},kind={kind} "
+        fields = ",".join([f"{name}={+value}{_SUFFIX[name]}" for name, value in point.values])
         return f"{tags}{fields} {point.at}"
 
     def _query(self, query: str, at: int) -> Any:

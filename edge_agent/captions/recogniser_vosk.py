@@ -1,4 +1,4 @@
-"""Vosk (Kaldi): decodes while it listens, knows each word's end and confidence, needs a model for the language.
+"""Vosk (Kaldi) decodes while it listens and knows each word's end and confidence; it needs a model.
 
 What Kaldi reads while it listens may change until the end. Words with which all its readings of the last
 second of sound begin are settled, as with Whisper, and so is what Kaldi ends by itself. Settled words stay:
@@ -54,6 +54,10 @@ class VoskRecogniser:
         except Exception as error:  # vosk raises bare Exceptions
             raise RefusedError(f"Vosk model {model_dir} cannot be loaded: {error}") from error
         self.name = model_dir.name
+        self._sound: list[Samples] = []
+        self._ended: list[Word] = []
+        self._settled: list[str] = []
+        self._readings: list[tuple[int, list[str]]] = []
         self.forget()
 
     def hear(self, samples: Samples) -> None:
@@ -95,11 +99,8 @@ class VoskRecogniser:
         """Drop the current utterance unread."""
         self._decoder = vosk.KaldiRecognizer(self._model, RATE_HZ, *self._phrases)
         self._decoder.SetWords(True)
-        self._sound: list[Samples] = []
+        self._sound, self._ended, self._settled, self._readings = [], [], [], []
         self._heard = 0
-        self._ended: list[Word] = []
-        self._settled: list[str] = []
-        self._readings: list[tuple[int, list[str]]] = []
 
     def _settle(self, words: list[str]) -> None:
         old = [i for i, (at, _) in enumerate(self._readings) if self._heard - at >= AGREE_S * RATE_HZ]

@@ -5,7 +5,7 @@ from collections import Counter
 from cloud.refusals import Reason
 from cloud.telemetry.core import Member, Sorted, sort_out
 from cloud.telemetry.store import Point
-from cloud.watermark import Key, Watermark
+from cloud.watermark import ABOVE_MAX, Key, Watermark
 from contract.messages import MESSAGE_BYTES_MAX, Lane, encode, seal
 from contract.telemetry import Sample, TelemetryBatch
 
@@ -15,7 +15,13 @@ KEY = Key("kiosk-01", "b1", "telemetry")
 
 
 def message(
-    seq: int, *, at: int = AT, lane: Lane = Lane.TELEMETRY, kept_from: int = 0, body: bytes | None = None
+    seq: int,
+    *,
+    at: int = AT,
+    lane: Lane = Lane.TELEMETRY,
+    kept_from: int = 0,
+    historical: bool = False,
+    body: bytes | None = None,
 ) -> bytes:
     batch = TelemetryBatch(samples=[Sample(at=at, values={"cpu_pct": 1.5, "uptime_s": 7})])
     return seal(
@@ -25,7 +31,7 @@ def message(
         seq=seq,
         at=at,
         sent=at,
-        historical=False,
+        historical=historical,
         kept_from=kept_from,
     )
 
@@ -54,6 +60,30 @@ def test_what_came_before_is_stored_again_and_not_counted_again() -> None:
     out = sort(("kiosk-01", message(3)), standing=Watermark(4))
     assert (len(out.points), out.messages, out.samples, out.values) == (1, 0, 0, 0)
     assert out.marks == {KEY: Watermark(4)}
+
+
+def test_what_never_came_is_counted_once_it_is_given_up() -> None:
+    standing = Watermark(4, tuple(range(8, 8 + ABOVE_MAX)))
+    out = sort(("kiosk-01", message(9_000)), standing=standing)
+    assert (out.lost, out.marks[KEY]) == (3, Watermark(7 + ABOVE_MAX, (9_000,)))
+    assert sort(("kiosk-01", message(9_000, kept_from=9_000)), standing=standing).lost == 0
+    assert sort(("kiosk-01", message(5)), ("kiosk-01", message(6)), standing=Watermark(4)).lost == 0
+
+
+def test_the_oldest_live_sample_is_found_by_the_clouds_clock() -> None:
+    late = encode(
+        TelemetryBatch(
+            samples=[
+                Sample(at=AT, values={"cpu_pct": 1.0}),
+                Sample(at=AT + 9_000, values={"clock_skew_ms": 500}),
+            ]
+        )
+    )
+    assert (
+        sort(("kiosk-01", message(1, body=late)), ("kiosk-02", message(1, at=AT + 9_000))).oldest
+        == AT + 8_500
+    )
+    assert sort(("kiosk-01", message(1, historical=True))).oldest is None
 
 
 def test_a_gap_is_closed_by_what_the_device_says_it_keeps() -> None:

@@ -1,0 +1,66 @@
+"""What the ingest knows of each device's link and of itself, as points for the store that Grafana reads.
+
+Pure: outcomes and the time come in, points come out. A device that is registered and silent has a point as
+well, which is how a panel and an alert see it. With several ingest processes each knows only what it took.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from cloud.telemetry.core import Member, Sorted
+from cloud.telemetry.store import Point
+
+PERIOD = timedelta(seconds=10)
+LINK = "link"
+INGEST = "ingest"
+"""Measurements; what is in them is in `contract.telemetry`."""
+SITE = "cloud"
+KIND = "service"
+"""Tags of the points that are about ourselves."""
+
+
+class OwnMetrics:
+    """`name` is this process's; it began to listen at `now`."""
+
+    def __init__(self, name: str, now: datetime) -> None:
+        self._name = name
+        self._since = self._next = now
+        self._heard: dict[str, datetime] = {}
+        self._lag_ms: float | None = None
+        self._samples = self._refused = self._lost = 0
+
+    def note(self, outcome: Sorted, now: datetime) -> None:
+        """A batch is stored."""
+        for key in outcome.marks:
+            self._heard[key.device] = now
+        self._samples += outcome.samples
+        self._refused += len(outcome.refused)
+        self._lost += outcome.lost
+        if outcome.oldest is not None:
+            lag_ms = max(0.0, now.timestamp() * 1000 - outcome.oldest)
+            self._lag_ms = lag_ms if self._lag_ms is None else max(self._lag_ms, lag_ms)
+
+    def due(self, now: datetime) -> bool:
+        """Whether it is time for `points`."""
+        return now >= self._next
+
+    def points(self, members: Mapping[str, Member], now: datetime) -> list[Point]:
+        """One of each registered device, and one of ourselves; the next ones are due a period later."""
+        self._next = now + PERIOD
+        self._heard = {device: at for device, at in self._heard.items() if device in members}
+        at_ms = int(now.timestamp() * 1000)
+        found = []
+        for device, member in members.items():
+            silent = now - self._heard.get(device, self._since)
+            silent_s = max(0.0, round(silent.total_seconds(), 1))
+            found.append(Point(device, member.site, member.kind, at_ms, (("silent_s", silent_s),), LINK))
+        own: list[tuple[str, float | int]] = [
+            ("samples", self._samples),
+            ("refused", self._refused),
+            ("lost", self._lost),
+        ]
+        if self._lag_ms is not None:
+            own.append(("lag_ms", round(self._lag_ms, 1)))
+            self._lag_ms = None
+        found.append(Point(self._name, SITE, KIND, at_ms, tuple(own), INGEST))
+        return found
