@@ -62,6 +62,14 @@ LINK_METRICS: tuple[Metric, ...] = (
         4e9,
         "Time since the cloud took something from the device; since it began to listen where nothing came.",
     ),
+    Metric(
+        "skew_ms",
+        "float",
+        "ms",
+        -1e13,
+        1e13,
+        "The device's last clock_skew_ms, at the cloud's time; its samples stand where its clock puts them.",
+    ),
 )
 """What the cloud itself writes of each registered device into the same store, as measurement `link`."""
 INGEST_METRICS: tuple[Metric, ...] = (

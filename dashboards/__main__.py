@@ -1,22 +1,25 @@
-"""`python -m dashboards` writes `fleet.json` anew from the typed panels; commit what changed."""
+"""`python -m dashboards generate` writes the committed JSON anew; `provision` brings it into a Grafana."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dashboards.grafana import fleet, text
-
-FILE = Path(__file__).with_name("fleet.json")
+from dashboards.generate import FOLDER, write
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Write the dashboard; 0."""
+    """Do what is asked; 1 and a sentence on stderr if it cannot be done."""
     parser = argparse.ArgumentParser(prog="python -m dashboards", description=__doc__)
-    parser.add_argument("--out", type=Path, default=FILE, help="another file than the committed one")
+    commands = parser.add_subparsers(dest="command", required=True)
+    generate = commands.add_parser("generate", help="write dashboards and rules from the typed panels")
+    generate.add_argument("--out", type=Path, default=FOLDER, help="another folder than the committed one")
     given = parser.parse_args(words)
-    given.out.write_text(text(fleet()), encoding="utf-8")
-    print(f"{given.out.name} written")
+    changed = write(given.out)
+    for name in changed:
+        print(f"{name} written")
+    if not changed:
+        print("nothing changed")
     return 0
 
 

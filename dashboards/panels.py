@@ -1,31 +1,46 @@
-"""What the fleet's dashboard shows: one typed list, from which queries and Grafana's JSON are made.
+"""What a panel is: which metric, how devices become numbers, how it is drawn, and what to do about it.
 
-A metric is one of `contract.telemetry.METRICS`, and each of those is on at least one panel. A description
-says what is seen and what to do about it. Thresholds go upwards; the first has no value and holds from below.
+From panels come queries (`promql`, `influxql`), Grafana's JSON (`grafana`) and alert rules (`rules`). The
+panels themselves are in `fleet` and `kiosk`. A metric is one of `contract.telemetry`.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
 
-from contract.telemetry import BY_NAME
+from contract.telemetry import INGEST_METRICS, LINK_METRICS, METRICS
 
-Colour = Literal["green", "orange", "red"]
+Colour = Literal["green", "orange", "red", "blue"]
+Measurement = Literal["health", "link", "ingest"]
+NAMES: Final = {
+    "health": {metric.name for metric in METRICS},
+    "link": {metric.name for metric in LINK_METRICS},
+    "ingest": {metric.name for metric in INGEST_METRICS},
+}
+FILTERS: Final = ("site", "kind", "device")
+"""Tags of each sample; on a dashboard these are the variables, each narrowed by those before it."""
 
 
 class Aggregation(Enum):
-    """How many devices become what is drawn; each device counts by its last sample."""
+    """How devices become what is drawn; each device counts by its last sample, two minutes old at most."""
 
-    HEARD = "how many devices have sent the metric"
-    EQUAL = "how many devices say exactly `equals`"
-    SUM = "the sum over devices"
-    HIGHEST = "the highest device of each site"
-    LOWEST = "the lowest device of each site"
-    FARTHEST = "the device farthest from zero of each site"
+    BELOW = "how many devices are below `limit`"
+    FROM = "how many devices are at `limit` or above"
+    SUM = "the sum over devices; of a metric that is 0 or 1, how many say 1"
+    ZEROS = "how many devices say 0, of a metric that is 0 or 1"
+    HIGHEST = "the highest of each group"
+    LOWEST = "the lowest of each group"
+    EXTREMES = "the highest and the lowest of each group"
+    RATE = "growth of a counter in a second"
 
 
-PER_SITE: Final = {Aggregation.HIGHEST, Aggregation.LOWEST, Aggregation.FARTHEST}
-"""These give one line a site and are drawn over time; the others are one number."""
+class Drawing(Enum):
+    """The kind of panel."""
+
+    NUMBER = "one number, or one for each group, of now"
+    LINES = "a line for each group over the chosen time"
+    STATES = "a band of coloured states for each group over the chosen time"
+    TABLE = "a row for each group, of now, the highest first"
 
 
 @dataclass(frozen=True)
@@ -36,199 +51,85 @@ class Threshold:
     colour: Colour
 
 
+@dataclass(frozen=True)
+class State:
+    """What a value means to a person."""
+
+    value: int
+    text: str
+    colour: Colour
+
+
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One panel; `unit` is Grafana's identifier of it, `equals` belongs to `Aggregation.EQUAL` only."""
+    """One panel; `unit` is Grafana's identifier of it. `groups` are tags; without any all devices are one."""
 
     title: str
     metric: str
     unit: str
     aggregation: Aggregation
+    drawing: Drawing
     description: str
     thresholds: tuple[Threshold, ...]
-    equals: int | None = None
+    measurement: Measurement = "health"
+    groups: tuple[str, ...] = ()
+    limit: float | None = None
+    states: tuple[State, ...] = ()
 
     def __post_init__(self) -> None:
-        assert self.metric in BY_NAME, f"{self.title}: {self.metric} is no metric of the contract"
-        assert (self.equals is not None) == (self.aggregation is Aggregation.EQUAL), self.title
+        counting = {Aggregation.BELOW, Aggregation.FROM}
+        known = NAMES[self.measurement]
+        assert self.metric in known, f"{self.title}: {self.metric} is no metric of the contract"
+        assert (self.limit is not None) == (self.aggregation in counting), self.title
+        assert bool(self.states) == (self.drawing is Drawing.STATES), self.title
+
+    @property
+    def filtered(self) -> bool:
+        """Whether the dashboard's variables apply; they do not to the ingest itself."""
+        return self.measurement != "ingest"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A heading and its panels."""
+    """A heading and its panels; a folded row shows none until it is opened."""
 
     title: str
     panels: tuple[Panel, ...]
+    folded: bool = False
 
 
-def rising(orange: float, red: float) -> tuple[Threshold, ...]:
-    """Good when low."""
-    return (Threshold(None, "green"), Threshold(orange, "orange"), Threshold(red, "red"))
+@dataclass(frozen=True)
+class Board:
+    """A dashboard. `drill_down` is the name of the one that data links lead to."""
+
+    name: Literal["fleet", "kiosk"]
+    title: str
+    rows: tuple[Row, ...]
+    drill_down: Literal["kiosk"] | None = None
+
+    @property
+    def panels(self) -> tuple[Panel, ...]:
+        """All of all rows."""
+        return tuple(panel for row in self.rows for panel in row.panels)
 
 
-def falling(orange: float, green: float) -> tuple[Threshold, ...]:
-    """Good when high."""
-    return (Threshold(None, "red"), Threshold(orange, "orange"), Threshold(green, "green"))
+def rising(limits: tuple[float, float]) -> tuple[Threshold, ...]:
+    """Good when low: orange and red from the two limits on."""
+    return (Threshold(None, "green"), Threshold(limits[0], "orange"), Threshold(limits[1], "red"))
 
 
-HEALTHY = Row(
-    "Is the fleet healthy?",
-    (
-        Panel(
-            title="Devices heard",
-            metric="uptime_s",
-            unit="none",
-            aggregation=Aggregation.HEARD,
-            description="Devices whose health arrived in the last 2 minutes. Fewer than you have: open the "
-            "status page, see which are offline and whether they share a site (one dead uplink).",
-            thresholds=(Threshold(None, "red"), Threshold(1, "green")),
-        ),
-        Panel(
-            title="Printers not ready",
-            metric="printer_ready",
-            unit="none",
-            aggregation=Aggregation.EQUAL,
-            equals=0,
-            description="Kiosks whose printer does not answer or is stopped; they offer no documents. Look "
-            "at paper and jams beside this, else switch the printer off and on and check its cable.",
-            thresholds=rising(1, 3),
-        ),
-        Panel(
-            title="Printers without paper",
-            metric="printer_paper_empty",
-            unit="none",
-            aggregation=Aggregation.EQUAL,
-            equals=1,
-            description="Kiosks whose printer asks for paper. Send somebody with paper of the kind the tray "
-            "is set to; printing goes on by itself.",
-            thresholds=rising(1, 3),
-        ),
-        Panel(
-            title="Printers jammed",
-            metric="printer_jammed",
-            unit="none",
-            aggregation=Aggregation.EQUAL,
-            equals=1,
-            description="Kiosks whose printer reports a jam. Send a technician; then look on the documents "
-            "page for a paper that is in doubt at that kiosk.",
-            thresholds=rising(1, 2),
-        ),
-        Panel(
-            title="Messages waiting on devices",
-            metric="outbox_waiting",
-            unit="short",
-            aggregation=Aggregation.SUM,
-            description="Messages that devices keep until the cloud has stored them. Growing: the broker or "
-            "the ingest process does not keep up or is down; nothing is lost while this is below the limits.",
-            thresholds=rising(2_000, 100_000),
-        ),
-        Panel(
-            title="Samples dropped by policy",
-            metric="outbox_dropped",
-            unit="short",
-            aggregation=Aggregation.SUM,
-            description="Health samples that full devices gave up since they started; what must "
-            "arrive is never dropped. Above zero: find the long outage; raise outbox.rows_max if it can "
-            "recur and the disk has room.",
-            thresholds=rising(1, 10_000),
-        ),
-    ),
-)
-MACHINES = Row(
-    "Machines: the worst device of each site",
-    (
-        Panel(
-            title="Processor",
-            metric="cpu_pct",
-            unit="percent",
-            aggregation=Aggregation.HIGHEST,
-            description="Processor time in use. Recorders work hard while a hall is in session. A kiosk that "
-            "stays above 80 %: collect diagnostics, then restart its agent.",
-            thresholds=rising(80, 95),
-        ),
-        Panel(
-            title="Memory",
-            metric="memory_pct",
-            unit="percent",
-            aggregation=Aggregation.HIGHEST,
-            description="Memory in use. A line that climbs for days is a leak: collect diagnostics before "
-            "you restart the agent.",
-            thresholds=rising(80, 95),
-        ),
-        Panel(
-            title="Disk",
-            metric="disk_pct",
-            unit="percent",
-            aggregation=Aggregation.HIGHEST,
-            description="Space used where the agent keeps its data. Above 80 %: see what grows; a full disk "
-            "stops new documents before it loses kept messages.",
-            thresholds=rising(80, 95),
-        ),
-        Panel(
-            title="Temperature",
-            metric="temperature_c",
-            unit="celsius",
-            aggregation=Aggregation.HIGHEST,
-            description="Hottest processor sensor. Above 75 °C: clean the fan filter, check sun and heating "
-            "at the site.",
-            thresholds=rising(75, 90),
-        ),
-        Panel(
-            title="Clock skew",
-            metric="clock_skew_ms",
-            unit="ms",
-            aggregation=Aggregation.FARTHEST,
-            description="Device clock against server clock, without its sign. Above a second: check that the "
-            "device reaches its time server; certificates fail when it grows to hours.",
-            thresholds=rising(1_000, 60_000),
-        ),
-        Panel(
-            title="Shortest uptime",
-            metric="uptime_s",
-            unit="s",
-            aggregation=Aggregation.LOWEST,
-            description="Time since the most recent start at the site. A line that falls back again and "
-            "again is a device that restarts: check power and temperature.",
-            thresholds=falling(600, 3_600),
-        ),
-    ),
-)
-HARDWARE = Row(
-    "Kiosks and halls",
-    (
-        Panel(
-            title="Printers stopped",
-            metric="printer_state",
-            unit="none",
-            aggregation=Aggregation.EQUAL,
-            equals=5,
-            description="Printers in state stopped (RFC 8011). The display of the printer says why; the "
-            "agent prints again once it is idle.",
-            thresholds=rising(1, 3),
-        ),
-        Panel(
-            title="Lowest toner",
-            metric="printer_toner_pct",
-            unit="percent",
-            aggregation=Aggregation.LOWEST,
-            description="Lowest marker level of each site. Below 15 %: bring a cartridge with the next "
-            "round; below 5 % at once.",
-            thresholds=falling(5, 15),
-        ),
-        Panel(
-            title="Loudest microphone",
-            metric="microphone_level_dbfs",
-            unit="dB",
-            aggregation=Aggregation.HIGHEST,
-            description="Loudness of the last second, below full scale. During a sitting below -60: the "
-            "microphone is muted or unplugged. Near 0: turn the gain down, captions suffer.",
-            thresholds=(
-                Threshold(None, "red"),
-                Threshold(-60, "orange"),
-                Threshold(-45, "green"),
-                Threshold(-3, "red"),
-            ),
-        ),
-    ),
-)
-ROWS: Final = (HEALTHY, MACHINES, HARDWARE)
+def falling(limits: tuple[float, float]) -> tuple[Threshold, ...]:
+    """Good when high: orange and green from the two limits on."""
+    return (Threshold(None, "red"), Threshold(limits[0], "orange"), Threshold(limits[1], "green"))
+
+
+def around_zero(limits: tuple[float, float]) -> tuple[Threshold, ...]:
+    """Good near zero, on both sides."""
+    orange, red = limits
+    return (
+        Threshold(None, "red"),
+        Threshold(-red, "orange"),
+        Threshold(-orange, "green"),
+        Threshold(orange, "orange"),
+        Threshold(red, "red"),
+    )

@@ -2,39 +2,54 @@
 
 from typing import Final
 
-from dashboards.panels import Aggregation, Panel
+from dashboards.panels import FILTERS, Aggregation, Drawing, Panel
 
-MEASUREMENT: Final = "health"
-"""VictoriaMetrics names a series measurement_field; the store writes each metric as a field of this one."""
 HEARD_WITHIN: Final = "2m"
 """A device that was not heard for so long has no last sample; twelve sampling periods."""
-FILTERS: Final = ("site", "kind", "device")
-"""Tags of each sample, and the dashboard's variables."""
+PEAK_WITHIN: Final = "$__rate_interval"
+"""Over time nothing between two points of a line is missed; Grafana fills it in, a minute at least."""
 
 
-def series(metric: str) -> str:
-    """The name under which the store shows a metric of the contract."""
-    return f"{MEASUREMENT}_{metric}"
+def series(panel: Panel) -> str:
+    """VictoriaMetrics names a series by measurement and field."""
+    return f"{panel.measurement}_{panel.metric}"
 
 
-def query(panel: Panel) -> str:
-    """The panel's query; `$site`, `$kind` and `$device` are Grafana's to fill in.
+def queries(panel: Panel, *, filtered: bool = True) -> tuple[str, ...]:
+    """The panel's queries; `$site`, `$kind`, `$device` are Grafana's to fill in, where `filtered`.
 
     A count is 0 when devices were heard and none of them is meant, and empty when none was heard at all.
     """
-    filters = ",".join(f'{name}=~"${name}"' for name in FILTERS)
-    last = f"last_over_time({series(panel.metric)}{{{filters}}}[{HEARD_WITHIN}])"
-    by_device = f"max by (device) ({last})"
+    filters = ",".join(f'{name}=~"${name}"' for name in FILTERS) if filtered and panel.filtered else ""
+    name = f"{series(panel)}{{{filters}}}" if filters else series(panel)
+    groups = ", ".join(panel.groups)
+    by_device = f"max by (device) (last_over_time({name}[{HEARD_WITHIN}]))"
     match panel.aggregation:
-        case Aggregation.HEARD:
-            return f"count({by_device}) or vector(0)"
-        case Aggregation.EQUAL:
-            return f"sum({by_device} == bool {panel.equals})"
+        case Aggregation.BELOW:
+            return (f"sum({by_device} < bool {panel.limit:g})",)
+        case Aggregation.FROM:
+            return (f"sum({by_device} >= bool {panel.limit:g})",)
+        case Aggregation.ZEROS:
+            return (f"sum({by_device} == bool 0)",)
         case Aggregation.SUM:
-            return f"sum({by_device})"
+            return (f"sum({by_device})",)
+        case Aggregation.RATE:
+            return (f"sum by ({groups}) (rate({name}[{PEAK_WITHIN}]))",)
         case Aggregation.HIGHEST:
-            return f"max by (site) ({last})"
+            return (_extreme("max", name, groups, panel.drawing),)
         case Aggregation.LOWEST:
-            return f"min by (site) ({last})"
-        case Aggregation.FARTHEST:
-            return f"max by (site) (abs({last}))"
+            return (_extreme("min", name, groups, panel.drawing),)
+        case Aggregation.EXTREMES:
+            return tuple(_extreme(which, name, groups, panel.drawing) for which in ("max", "min"))
+
+
+def values_of(tag: str) -> str:
+    """The choices of a variable, narrowed by the variables before it."""
+    narrowed = ",".join(f'{former}=~"${former}"' for former in FILTERS[: FILTERS.index(tag)])
+    return f"label_values(link_silent_s{{{narrowed}}}, {tag})"
+
+
+def _extreme(which: str, name: str, groups: str, drawing: Drawing) -> str:
+    if drawing is Drawing.LINES:
+        return f"{which} by ({groups}) ({which}_over_time({name}[{PEAK_WITHIN}]))"
+    return f"{which} by ({groups}) (last_over_time({name}[{HEARD_WITHIN}]))"

@@ -29,7 +29,7 @@ class Sorted:
     """The outcome; `messages`, `samples` and `values` count what had not come before, `lost` what never came.
 
     `oldest` is when the oldest of the messages that are not historical was measured: ms since 1970 UTC by the
-    cloud's clock, as far as the device knows its own skew.
+    cloud's clock, as far as the device knows its own skew; `skews` has what devices know (ms).
     """
 
     points: list[Point] = field(default_factory=list)
@@ -40,6 +40,7 @@ class Sorted:
     values: int = 0
     lost: int = 0
     oldest: int | None = None
+    skews: dict[str, int] = field(default_factory=dict)
 
 
 def sort_out(
@@ -76,7 +77,10 @@ def sort_out(
             _count(out, found)
             if found and not envelope.historical:
                 at, values = found[-1]
-                measured = at - int(dict(values).get("clock_skew_ms", 0))
+                skew = dict(values).get("clock_skew_ms")
+                if skew is not None:
+                    out.skews[device] = int(skew)
+                measured = at - int(skew or 0)
                 out.oldest = measured if out.oldest is None else min(out.oldest, measured)
     return out
 

@@ -26,6 +26,7 @@ class OwnMetrics:
         self._name = name
         self._since = self._next = now
         self._heard: dict[str, datetime] = {}
+        self._skews: dict[str, int] = {}
         self._lag_ms: float | None = None
         self._samples = self._refused = self._lost = 0
 
@@ -33,6 +34,7 @@ class OwnMetrics:
         """A batch is stored."""
         for key in outcome.marks:
             self._heard[key.device] = now
+        self._skews |= outcome.skews
         self._samples += outcome.samples
         self._refused += len(outcome.refused)
         self._lost += outcome.lost
@@ -48,12 +50,16 @@ class OwnMetrics:
         """One of each registered device, and one of ourselves; the next ones are due a period later."""
         self._next = now + PERIOD
         self._heard = {device: at for device, at in self._heard.items() if device in members}
+        self._skews = {device: skew for device, skew in self._skews.items() if device in members}
         at_ms = int(now.timestamp() * 1000)
         found = []
         for device, member in members.items():
             silent = now - self._heard.get(device, self._since)
             silent_s = max(0.0, round(silent.total_seconds(), 1))
-            found.append(Point(device, member.site, member.kind, at_ms, (("silent_s", silent_s),), LINK))
+            values: list[tuple[str, float | int]] = [("silent_s", silent_s)]
+            if device in self._skews:
+                values.append(("skew_ms", float(self._skews[device])))
+            found.append(Point(device, member.site, member.kind, at_ms, tuple(values), LINK))
         own: list[tuple[str, float | int]] = [
             ("samples", self._samples),
             ("refused", self._refused),

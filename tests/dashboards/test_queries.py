@@ -1,132 +1,257 @@
-"""Each panel's query, asked of a real VictoriaMetrics that the cloud's own store has filled."""
+"""Every query of both dashboards and of both rules, asked of a real VictoriaMetrics and a real InfluxDB.
 
+Both are filled by the ingest's own keeper from the messages of a small city with planted faults:
+VictoriaMetrics through `InfluxStore`, InfluxDB 1.6 by /write with the same lines, because it has no v2 API.
+"""
+
+import json
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
-from cloud.telemetry.store import MEASUREMENT as STORED_AS
-from cloud.telemetry.store import Point
+from cloud.telemetry import health as status_page
+from cloud.telemetry.own_metrics import INGEST, LINK
+from cloud.telemetry.store import MEASUREMENT
 from cloud.telemetry.store_influx import InfluxStore
-from contract.telemetry import Value
-from dashboards.panels import ROWS, Panel
-from dashboards.promql import FILTERS, MEASUREMENT, query
+from dashboards import generate, limits
+from dashboards.dialects import DIALECTS, Dialect
+from dashboards.fleet import FLEET
+from dashboards.kiosk import KIOSK
+from dashboards.panels import FILTERS, NAMES, Aggregation, Board, Drawing, Panel
+from dashboards.rules import PAPER_OUT, RULES, SITE_SILENT, Rule
+from tests.dashboards import city
+from tests.dashboards.influx import Influx
 from tests.dashboards.victoria import Victoria
 
-NOW_S = int(time.time())
-PANELS = [panel for row in ROWS for panel in row.panels]
+NOW_S = int(time.time()) // 60 * 60
+PEAK_S = 60
+Groups = tuple[str, ...]
+Asked = dict[Groups, float]
+CASES = [(board, panel) for board in (FLEET, KIOSK) for panel in board.panels]
 
 
-def machine(worse: int) -> dict[str, Value]:
-    """Health of a machine that is the worse, the greater the number."""
-    return {
-        "cpu_pct": 10.0 + worse,
-        "memory_pct": 20.0 + worse,
-        "disk_pct": 30.0 + worse,
-        "temperature_c": 40.5 + worse,
-        "uptime_s": 9000 - worse,
-        "clock_skew_ms": -10 * worse,
-        "outbox_waiting": worse,
-        "outbox_dropped": 2 * worse,
-    }
+@dataclass
+class Store:
+    """A filled server; `ask` gives the last value of each group, of the query as Grafana sends it."""
 
-
-def printer(*, state: int, empty: bool, jammed: bool, toner: float) -> dict[str, Value]:
-    return {
-        "printer_state": state,
-        "printer_ready": state != 5,
-        "printer_paper_empty": empty,
-        "printer_jammed": jammed,
-        "printer_toner_pct": toner,
-    }
-
-
-def points() -> list[Point]:
-    """Three kiosks and a recorder now, each of them otherwise 90 s ago; one kiosk silent for 10 minutes."""
-    healthy = printer(state=3, empty=False, jammed=False, toner=90.0)
-    empty = printer(state=5, empty=True, jammed=False, toner=55.5)
-    jammed = printer(state=5, empty=True, jammed=True, toner=7.0)
-    fleet: list[tuple[str, str, str, int, dict[str, Value]]] = [
-        ("kiosk-01", "municipality", "kiosk", 0, machine(1) | healthy),
-        ("kiosk-02", "municipality", "kiosk", 0, machine(2) | empty),
-        ("kiosk-03", "dardania", "kiosk", 0, machine(3) | jammed),
-        ("recorder-01", "assembly", "recorder", 0, machine(4) | {"microphone_level_dbfs": -31.5}),
-        ("kiosk-01", "municipality", "kiosk", 90, machine(50) | jammed),
-        ("kiosk-03", "dardania", "kiosk", 90, machine(50) | healthy),
-        ("recorder-01", "assembly", "recorder", 90, machine(50) | {"microphone_level_dbfs": -3.0}),
-        ("kiosk-16", "ulpiana", "kiosk", 600, machine(60) | jammed),
-    ]
-    return [
-        Point(device, site, kind, (NOW_S - age_s) * 1000, tuple(values.items()))
-        for device, site, kind, age_s, values in fleet
-    ]
-
-
-HIGHEST = {"municipality": 2.0, "dardania": 3.0, "assembly": 4.0}
-EXPECTED: dict[str, dict[str, float]] = {
-    "Devices heard": {"": 4},
-    "Printers not ready": {"": 2},
-    "Printers without paper": {"": 2},
-    "Printers jammed": {"": 1},
-    "Messages waiting on devices": {"": 10},
-    "Samples dropped by policy": {"": 20},
-    "Processor": {site: 10 + worse for site, worse in HIGHEST.items()},
-    "Memory": {site: 20 + worse for site, worse in HIGHEST.items()},
-    "Disk": {site: 30 + worse for site, worse in HIGHEST.items()},
-    "Temperature": {site: 40.5 + worse for site, worse in HIGHEST.items()},
-    "Clock skew": {site: 10 * worse for site, worse in HIGHEST.items()},
-    "Shortest uptime": {site: 9000 - worse for site, worse in HIGHEST.items()},
-    "Printers stopped": {"": 2},
-    "Lowest toner": {"municipality": 55.5, "dardania": 7},
-    "Loudest microphone": {"assembly": -31.5},
-}
+    dialect: Dialect
+    ask: Callable[[str, Groups, int, bool], Asked]
+    values_of: Callable[[str], list[str]]
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victoria]:
-    with Victoria(tmp_path_factory.mktemp("victoria")) as victoria:
-        writer = InfluxStore(victoria.url, bucket="fleet", org="fleet")
-        try:
-            writer.write(points())
-        finally:
-            writer.close()
-        victoria.settle()
-        yield victoria
+def victoriametrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    folder = tmp_path_factory.mktemp("victoria")
+    with Victoria(folder / "data") as server:
+        city.fill(InfluxStore(server.url, bucket="fleet", org="fleet"), folder, NOW_S)
+        server.settle()
+
+        def ask(query: str, groups: Groups, at_s: int, over_time: bool) -> Asked:
+            if over_time:
+                rows = server.ask_range(query, at_s - 300, at_s, PEAK_S)
+                return {labels(row["metric"], groups): float(row["values"][-1][1]) for row in rows}
+            rows = server.ask(query, at_s)
+            return {labels(row["metric"], groups): float(row["value"][1]) for row in rows}
+
+        def values_of(query: str) -> list[str]:
+            found = re.fullmatch(r"label_values\((.*), (\w+)\)", query)
+            assert found
+            return server.values_of(found[2], found[1])
+
+        yield Store(DIALECTS["victoriametrics"], ask, values_of)
 
 
-def ask(store: Victoria, panel: Panel, at_s: int = NOW_S, **chosen: str) -> dict[str, float]:
-    """The panel's query with the dashboard's variables filled in as Grafana does; All is `.*`."""
-    promql = query(panel)
+@pytest.fixture(scope="module")
+def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    folder = tmp_path_factory.mktemp("influx")
+    with Influx(folder) as server:
+        city.fill(city.LineStore(server), folder, NOW_S)
+
+        def ask(query: str, groups: Groups, at_s: int, _over_time: bool) -> Asked:
+            query = query.replace("$timeFilter", f"time >= {at_s - 300}s AND time < {at_s}s")
+            query = query.replace("$__interval", f"{PEAK_S}s")
+            # Grafana leaves now() to the server; here the moment is that of the data.
+            query = query.replace("time > now() - 2m", f"time > {at_s}s - 2m AND time <= {at_s}s")
+            return {labels(row.get("tags", {}), groups): row["values"][-1][-1] for row in server.ask(query)}
+
+        yield Store(
+            DIALECTS["influxdb"], ask, lambda query: [row[1] for row in server.ask(query)[0]["values"]]
+        )
+
+
+@pytest.fixture(params=["victoriametrics", "influxdb"])
+def store(request: pytest.FixtureRequest) -> Store:
+    found: Store = request.getfixturevalue(request.param)
+    return found
+
+
+def labels(found: dict[str, str], groups: Groups) -> Groups:
+    assert set(groups) <= set(found), (groups, found)
+    return tuple(found[group] for group in groups)
+
+
+def interpolated(query: str, **chosen: str) -> str:
+    """As Grafana does; All is `.*`."""
     for name in FILTERS:
-        promql = promql.replace(f"${name}", chosen.get(name, ".*"))
-    return store.ask(promql, at_s)
+        value = chosen.get(name, ".*")
+        query = query.replace(f"${{{name}:regex}}", value).replace(f'"${name}"', f'"{value}"')
+    return query.replace("$__rate_interval", f"{PEAK_S}s")
 
 
-def titled(title: str) -> Panel:
-    return next(panel for panel in PANELS if panel.title == title)
+def over_time(panel: Panel) -> bool:
+    return panel.drawing in {Drawing.LINES, Drawing.STATES}
 
 
-def test_names_are_those_of_the_store() -> None:
-    assert MEASUREMENT == STORED_AS
+def ask(store: Store, panel: Panel, at_s: int = NOW_S, **chosen: str) -> list[Asked]:
+    return [
+        store.ask(interpolated(query, **chosen), panel.groups, at_s, over_time(panel))
+        for query in store.dialect.queries(panel)
+    ]
 
 
-@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.title)
-def test_a_panel_shows_what_devices_sent(store: Victoria, panel: Panel) -> None:
-    assert ask(store, panel) == EXPECTED[panel.title]
+def measured(panel: Panel, device: str) -> float | None:
+    """What the panel's metric is at the end, of a device that is heard; None where it has none."""
+    if panel.metric == "silent_s":
+        return float(city.SILENT_S) if device == city.SILENT else 0.0
+    if panel.metric == "skew_ms":
+        return float(city.last(device)["clock_skew_ms"])
+    value = city.last(device).get(panel.metric) if city.heard(device) else None
+    return None if value is None else float(value)
 
 
-def test_the_variables_narrow(store: Victoria) -> None:
-    assert ask(store, titled("Devices heard"), site="municipality") == {"": 2}
-    assert ask(store, titled("Devices heard"), kind="recorder") == {"": 1}
-    assert ask(store, titled("Processor"), device="kiosk-01|kiosk-03") == {"municipality": 11, "dardania": 13}
+def expected(panel: Panel, which: Callable[[list[float]], float]) -> Asked:
+    """What should be seen, reckoned from what the devices sent."""
+    groups: dict[Groups, list[float]] = {}
+    for device in city.DEVICES:
+        value = measured(panel, device)
+        if value is not None:
+            tags = {"device": device, "site": city.member(device).site, "kind": city.member(device).kind}
+            groups.setdefault(tuple(tags[group] for group in panel.groups), []).append(value)
+    return {group: which(values) for group, values in groups.items()}
 
 
-def test_a_healthy_site_counts_zero_and_an_unheard_one_nothing(store: Victoria) -> None:
-    jammed = titled("Printers jammed")
-    assert ask(store, jammed, site="municipality") == {"": 0}
-    assert ask(store, jammed, site="ulpiana") == {}
-    assert ask(store, titled("Devices heard"), site="ulpiana") == {"": 0}
+OWN: dict[str, Asked] = {
+    "Lost": {(): 0},
+    "Lag of samples": {("svc-ingest",): city.LATE_MS},
+    "Samples stored": {("svc-ingest",): (len(city.DEVICES) - 1) / city.PERIOD_S},
+    "Messages refused": {(): city.REFUSED},
+}
+WHICH: dict[Aggregation, list[Callable[[list[float]], float]]] = {
+    Aggregation.SUM: [sum],
+    Aggregation.ZEROS: [lambda values: float(values.count(0))],
+    Aggregation.HIGHEST: [max],
+    Aggregation.LOWEST: [min],
+    Aggregation.EXTREMES: [max, min],
+}
 
 
-def test_yesterday_shows_no_devices(store: Victoria) -> None:
-    assert ask(store, titled("Devices heard"), NOW_S - 86_400) == {"": 0}
+@pytest.mark.parametrize(("board", "panel"), CASES, ids=[f"{b.name}-{p.title}" for b, p in CASES])
+def test_a_panel_shows_what_devices_sent(store: Store, board: Board, panel: Panel) -> None:
+    if panel.measurement == "ingest":
+        wanted = [OWN[panel.title]]
+    elif panel.limit is not None:
+        below = panel.aggregation is Aggregation.BELOW
+        wanted = [expected(panel, lambda values: sum((value < panel.limit) == below for value in values))]  # type: ignore[operator]
+    else:
+        wanted = [expected(panel, which) for which in WHICH[panel.aggregation]]
+    found = ask(store, panel)
+    # A line's last point holds a minute, in which silences go on; clocks go on and differ by milliseconds.
+    moves = panel.metric == "uptime_s" or (panel.metric == "silent_s" and over_time(panel))
+    assert len(found) == len(wanted)
+    for got, want in zip(found, wanted, strict=True):
+        assert got.keys() == want.keys()
+        assert got
+        assert got == pytest.approx(
+            want,
+            abs=PEAK_S if moves else 1e-6,
+            rel=0.02 if board is FLEET and panel.measurement == INGEST else 1e-9,
+        )
+
+
+def test_planted_faults_are_seen(store: Store) -> None:
+    def of(board: Board, title: str) -> Asked:
+        return ask(store, next(panel for panel in board.panels if panel.title == title))[0]
+
+    site = {device: city.PLAN.site(device) for device in city.DEVICES}
+    assert of(FLEET, "Devices online") == {(): len(city.DEVICES) - 1}
+    assert of(FLEET, "Devices silent") == {(): 1}
+    assert of(FLEET, "Kiosks without paper") == {(): 1}
+    assert of(FLEET, "Printers not ready") == {(): 2}
+    assert of(FLEET, "Temperature")[(site[city.HOT],)] == 86.5
+    assert of(FLEET, "Outbox")[(site[city.FULL],)] == 600
+    assert of(FLEET, "Dropped by policy") == {(): 40}
+    assert of(KIOSK, "Paper")[(site[city.NO_PAPER], city.NO_PAPER)] == 1
+    assert of(KIOSK, "Last heard")[(site[city.SILENT], city.SILENT)] == city.SILENT_S
+    assert (site[city.SILENT], city.SILENT) not in of(KIOSK, "Toner")
+
+
+def test_the_variables_narrow_and_are_chained(store: Store) -> None:
+    values = {name: store.values_of(interpolated(store.dialect.values_of(name))) for name in FILTERS}
+    assert set(values["site"]) == {city.PLAN.site(device) for device in city.DEVICES}
+    assert set(values["kind"]) == {"kiosk", "recorder"}
+    assert set(values["device"]) == set(city.DEVICES)
+    hall = interpolated(store.dialect.values_of("device"), site="Kuvendi i Komunës", kind="recorder")
+    assert set(store.values_of(hall)) == {"hall-01", "hall-02"}
+    online = FLEET.panels[0]
+    assert ask(store, online, site="Komuna e Prishtinës") == [{(): 2}]
+    assert ask(store, online, kind="recorder") == [{(): 2}]
+    cpu = next(panel for panel in KIOSK.panels if panel.metric == "cpu_pct")
+    assert {group[1] for group in ask(store, cpu, device="kiosk-01|kiosk-05")[0]} == {"kiosk-01", "kiosk-05"}
+
+
+def rule_of(rule: Rule, dialect: Dialect) -> dict[str, Any]:
+    committed = json.loads((generate.FOLDER / f"rules-{dialect.name}.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = next(each for each in committed["rules"] if each["uid"].startswith(rule.name))
+    return found
+
+
+def fires(store: Store, rule: Rule, at_s: int) -> tuple[Asked, set[Groups]]:
+    """The committed rule evaluated as Grafana does: the query, its last values, the threshold."""
+    question, reduced, threshold = (each["model"] for each in rule_of(rule, store.dialect)["data"])
+    assert (reduced["reducer"], reduced["expression"], threshold["expression"]) == ("last", "A", "B")
+    (condition,) = threshold["conditions"]
+    assert condition["evaluator"]["type"] == "gte"
+    values = store.ask(question.get("expr") or question["query"], rule.panel.groups, at_s, False)
+    return values, {group for group, value in values.items() if value >= condition["evaluator"]["params"][0]}
+
+
+@pytest.mark.parametrize(
+    ("rule", "faulty"),
+    [
+        (SITE_SILENT, {(city.PLAN.site(city.SILENT),)}),
+        (PAPER_OUT, {(city.PLAN.site(city.NO_PAPER), city.NO_PAPER)}),
+    ],
+    ids=["site-silent", "paper-out"],
+)
+def test_a_rule_fires_for_the_faulty_alone_and_not_before(
+    store: Store, rule: Rule, faulty: set[Groups]
+) -> None:
+    values, firing = fires(store, rule, NOW_S)
+    assert firing == faulty
+    assert values.keys() > firing, "the healthy ones are seen, and are not firing"
+    before, early = fires(store, rule, NOW_S - city.WELL_S - 60)
+    assert before.keys() >= faulty
+    assert early == set()
+
+
+def test_when_the_ingest_has_stopped_silence_is_an_alarm_and_paper_is_not(store: Store) -> None:
+    later_s = NOW_S + 3600
+    for rule, nothing in ((SITE_SILENT, "Alerting"), (PAPER_OUT, "OK")):
+        assert fires(store, rule, later_s)[0] == {}
+        assert rule_of(rule, store.dialect)["noDataState"] == nothing
+    assert ask(store, FLEET.panels[0], later_s) == [{}]
+
+
+def test_names_and_limits_are_those_of_the_cloud() -> None:
+    assert set(NAMES) == {MEASUREMENT, LINK, INGEST}
+    assert limits.DISK_PCT[1] == status_page.DISK_PCT
+    assert limits.MEMORY_PCT[1] == status_page.MEMORY_PCT
+    assert limits.TEMPERATURE_C[1] == status_page.TEMPERATURE_C
+    assert limits.SKEW_MS[1] == status_page.SKEW_MS
+    assert limits.OUTBOX_WAITING[1] == status_page.OUTBOX_WAITING
+    assert limits.TONER_PCT[0] == status_page.TONER_PCT
+    assert {rule.limit for rule in RULES} == {limits.SILENT_S, limits.PAPER_EMPTY}

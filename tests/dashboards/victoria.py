@@ -9,7 +9,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -63,17 +63,29 @@ class Victoria:
         """Make everything that was written visible to queries."""
         self._get("/internal/force_flush")
 
-    def ask(self, promql: str, at_s: float) -> dict[str, float]:
-        """An instant query: value by site, or under an empty name where there are no labels."""
-        words = urllib.parse.urlencode({"query": promql, "time": at_s, "nocache": 1})
-        answer = json.loads(self._get(f"/api/v1/query?{words}"))
+    def ask(self, promql: str, at_s: float) -> list[dict[str, Any]]:
+        """An instant query: the series, each with `metric` (its labels) and `value` (time, text)."""
+        return self._result("query", {"query": promql, "time": at_s, "nocache": 1})
+
+    def ask_range(self, promql: str, since_s: float, until_s: float, step_s: int) -> list[dict[str, Any]]:
+        """A query over time: the series, each with `metric` and `values`."""
+        words = {"query": promql, "start": since_s, "end": until_s, "step": f"{step_s}s", "nocache": 1}
+        return self._result("query_range", words)
+
+    def values_of(self, tag: str, selector: str) -> list[str]:
+        """What Grafana's `label_values(selector, tag)` gives."""
+        words = urllib.parse.urlencode({"match[]": selector, "start": 0})
+        answer = json.loads(self._get(f"/api/v1/label/{tag}/values?{words}"))
+        return [str(value) for value in answer["data"]]
+
+    def _result(self, kind: str, words: dict[str, Any]) -> list[dict[str, Any]]:
+        answer = json.loads(self._get(f"/api/v1/{kind}?{urllib.parse.urlencode(words)}"))
         assert answer["status"] == "success", answer
-        return {
-            series["metric"].get("site", ""): float(series["value"][1]) for series in answer["data"]["result"]
-        }
+        found: list[dict[str, Any]] = answer["data"]["result"]
+        return found
 
     def _get(self, path: str) -> bytes:
-        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
             return bytes(answer.read())
 
     def _end(self) -> None:

@@ -32,6 +32,14 @@ def test_silence_counts_from_what_came_last_and_from_the_start_where_nothing_cam
     assert points[1] == Point("kiosk-02", "Peja", "kiosk", ms(later(32.5)), (("silent_s", 32.5),), "link")
 
 
+def test_the_skew_that_a_device_knows_stands_at_the_clouds_time() -> None:
+    own = OwnMetrics("svc-ingest", T0)
+    own.note(Sorted(skews={"kiosk-02": -75_000}), later(1))
+    first, second, _ = own.points(MEMBERS, later(2))
+    assert "skew_ms" not in dict(first.values)
+    assert (dict(second.values)["skew_ms"], second.at) == (-75_000, ms(later(2)))
+
+
 def test_they_are_due_each_period_and_forget_who_is_registered_no_more() -> None:
     own = OwnMetrics("svc-ingest", T0)
     assert own.due(T0)

@@ -1,0 +1,264 @@
+"""The Fleet dashboard: is it healthy, and if not, where?"""
+
+from typing import Final
+
+from dashboards import limits
+from dashboards.panels import Aggregation, Board, Drawing, Panel, Row, Threshold, around_zero, falling, rising
+
+SILENCE: Final = Panel(
+    title="Longest silence",
+    measurement="link",
+    metric="silent_s",
+    unit="s",
+    aggregation=Aggregation.HIGHEST,
+    drawing=Drawing.LINES,
+    groups=("site",),
+    description="Lag: time since the cloud took something from the device that is silent longest, for each "
+    "site. At 5 minutes the site's alert fires. All of a site at once: power or uplink; one: that device.",
+    thresholds=rising((limits.ONLINE_S, limits.SILENT_S)),
+)
+HEALTHY: Final = Row(
+    "Is the fleet healthy?",
+    (
+        Panel(
+            title="Devices online",
+            measurement="link",
+            metric="silent_s",
+            unit="none",
+            aggregation=Aggregation.BELOW,
+            drawing=Drawing.NUMBER,
+            limit=limits.ONLINE_S,
+            description="Registered devices that the cloud heard in the last 2 minutes. Fewer than you have: "
+            "look at Devices silent, and at the table for which they are.",
+            thresholds=(Threshold(None, "red"), Threshold(1, "green")),
+        ),
+        Panel(
+            title="Devices silent",
+            measurement="link",
+            metric="silent_s",
+            unit="none",
+            aggregation=Aggregation.FROM,
+            drawing=Drawing.NUMBER,
+            limit=limits.SILENT_S,
+            description="Registered devices that were not heard for 5 minutes. See in the table whether they "
+            "share a site (one dead uplink); one alone: ask the site whether it has power.",
+            thresholds=rising(limits.PAPER_KIOSKS),
+        ),
+        Panel(
+            title="Kiosks without paper",
+            metric="printer_paper_empty",
+            unit="none",
+            aggregation=Aggregation.SUM,
+            drawing=Drawing.NUMBER,
+            description="Kiosks whose printer asks for paper. Send somebody with paper of the kind the tray "
+            "is set to; printing goes on by itself.",
+            thresholds=rising(limits.PAPER_KIOSKS),
+        ),
+        Panel(
+            title="Printers not ready",
+            metric="printer_ready",
+            unit="none",
+            aggregation=Aggregation.ZEROS,
+            drawing=Drawing.NUMBER,
+            description="Kiosks whose printer does not answer or is stopped; they offer no documents. Look "
+            "at paper first, else switch the printer off and on and check its cable.",
+            thresholds=rising(limits.PAPER_KIOSKS),
+        ),
+        Panel(
+            title="Messages waiting",
+            metric="outbox_waiting",
+            unit="short",
+            aggregation=Aggregation.SUM,
+            drawing=Drawing.NUMBER,
+            description="Messages that devices keep until the cloud has stored them. Growing: the broker or "
+            "the ingest process does not keep up or is down; nothing is lost while devices have room.",
+            thresholds=rising(limits.OUTBOX_WAITING_FLEET),
+        ),
+        Panel(
+            title="Dropped by policy",
+            metric="outbox_dropped",
+            unit="short",
+            aggregation=Aggregation.SUM,
+            drawing=Drawing.NUMBER,
+            description="Health samples that full devices gave up since they started; what must arrive is "
+            "never dropped. Above zero: find the long outage; raise outbox.rows_max if it can recur.",
+            thresholds=rising(limits.DROPPED),
+        ),
+        Panel(
+            title="Lost",
+            measurement="ingest",
+            metric="lost",
+            unit="short",
+            aggregation=Aggregation.SUM,
+            drawing=Drawing.NUMBER,
+            description="Messages that never came although no device dropped them, since the ingest started. "
+            "Always 0; else collect diagnostics from the device that the ingest's log names.",
+            thresholds=rising(limits.LOST),
+        ),
+    ),
+)
+WHERE: Final = Row(
+    "Where? The worst device of each site",
+    (
+        SILENCE,
+        Panel(
+            title="Disk",
+            metric="disk_pct",
+            unit="percent",
+            aggregation=Aggregation.HIGHEST,
+            drawing=Drawing.LINES,
+            groups=("site",),
+            description="Space used where the agent keeps its data. Above 80 %: see what grows; a full disk "
+            "stops new documents before it loses kept messages.",
+            thresholds=rising(limits.DISK_PCT),
+        ),
+        Panel(
+            title="Temperature",
+            metric="temperature_c",
+            unit="celsius",
+            aggregation=Aggregation.HIGHEST,
+            drawing=Drawing.LINES,
+            groups=("site",),
+            description="Hottest processor sensor. Above 70 °C: clean the fan filter, check sun and heating "
+            "at the site; at 85 °C common boards slow down.",
+            thresholds=rising(limits.TEMPERATURE_C),
+        ),
+        Panel(
+            title="Outbox",
+            metric="outbox_waiting",
+            unit="short",
+            aggregation=Aggregation.HIGHEST,
+            drawing=Drawing.LINES,
+            groups=("site",),
+            description="Messages that the fullest device of each site keeps. One site alone: its uplink is "
+            "slow or down. All sites: look at the ingest, below.",
+            thresholds=rising(limits.OUTBOX_WAITING),
+        ),
+        Panel(
+            title="Clock skew",
+            measurement="link",
+            metric="skew_ms",
+            unit="ms",
+            aggregation=Aggregation.EXTREMES,
+            drawing=Drawing.LINES,
+            groups=("site",),
+            description="Device clock minus server clock, highest and lowest of each site. Beyond a second: "
+            "check that the device reaches its time server; at a minute certificates begin to suffer.",
+            thresholds=around_zero(limits.SKEW_MS),
+        ),
+        Panel(
+            title="Devices, longest silent first",
+            measurement="link",
+            metric="silent_s",
+            unit="s",
+            aggregation=Aggregation.HIGHEST,
+            drawing=Drawing.TABLE,
+            groups=("site", "kind", "device"),
+            description="Every registered device and how long it is silent. Click one to see its printer, "
+            "paper and machine on the Kiosk dashboard, at the same time.",
+            thresholds=rising((limits.ONLINE_S, limits.SILENT_S)),
+        ),
+    ),
+)
+MACHINES: Final = Row(
+    "Machines and hardware: the worst device of each site",
+    (
+        Panel(
+            title="Processor",
+            metric="cpu_pct",
+            unit="percent",
+            aggregation=Aggregation.HIGHEST,
+            drawing=Drawing.LINES,
+            groups=("site",),
+            description="Processor time in use. Recorders work hard while a hall is in session. A kiosk that "
+            "stays above 80 %: collect diagnostics, then restart its agent.",
+            thresholds=rising(limits.CPU_PCT),
+        ),
+        Panel(
+            title="Memory",
+            metric="memory_pct",
+            unit="percent",
+            aggregation=Aggregation.HIGHEST,
+            drawing=Drawing.LINES,
+            groups=("site",),
+            description="Memory in use. A line that climbs for days is a leak: collect diagnostics before "
+            "you restart the agent.",
+            thresholds=rising(limits.MEMORY_PCT),
+        ),
+        Panel(
+            title="Shortest uptime",
+            metric="uptime_s",
+            unit="s",
+            aggregation=Aggregation.LOWEST,
+            drawing=Drawing.LINES,
+            groups=("site",),
+            description="Time since the most recent start at the site. A line that falls back again and "
+            "again is a device that restarts: check power and temperature.",
+            thresholds=falling(limits.UPTIME_S),
+        ),
+        Panel(
+            title="Lowest toner",
+            metric="printer_toner_pct",
+            unit="percent",
+            aggregation=Aggregation.LOWEST,
+            drawing=Drawing.LINES,
+            groups=("site",),
+            description="Lowest marker level of each site. Below 15 %: bring a cartridge with the next "
+            "round; below 5 % at once.",
+            thresholds=falling(limits.TONER_PCT),
+        ),
+        Panel(
+            title="Printers jammed",
+            metric="printer_jammed",
+            unit="none",
+            aggregation=Aggregation.SUM,
+            drawing=Drawing.NUMBER,
+            description="Kiosks whose printer reports a jam. Send a technician; then look on the documents "
+            "page for a paper that is in doubt at that kiosk.",
+            thresholds=rising(limits.PAPER_KIOSKS),
+        ),
+    ),
+    folded=True,
+)
+INGEST: Final = Row(
+    "The ingest itself",
+    (
+        Panel(
+            title="Lag of samples",
+            measurement="ingest",
+            metric="lag_ms",
+            unit="ms",
+            aggregation=Aggregation.HIGHEST,
+            drawing=Drawing.LINES,
+            groups=("device",),
+            description="From measurement to storage, the worst of each 10 s, without what waited through an "
+            "outage. Seconds: the store or the machine is slow; see its disk and processor.",
+            thresholds=rising(limits.LAG_MS),
+        ),
+        Panel(
+            title="Samples stored",
+            measurement="ingest",
+            metric="samples",
+            unit="cps",
+            aggregation=Aggregation.RATE,
+            drawing=Drawing.LINES,
+            groups=("device",),
+            description="Samples stored in a second, by each ingest process. A tenth of the number of "
+            "devices is normal; zero while devices are online: restart the ingest and read its log.",
+            thresholds=(Threshold(None, "red"), Threshold(0.05, "green")),
+        ),
+        Panel(
+            title="Messages refused",
+            measurement="ingest",
+            metric="refused",
+            unit="short",
+            aggregation=Aggregation.SUM,
+            drawing=Drawing.NUMBER,
+            description="Messages refused since the ingest started: malformed, too large or of a device that "
+            "is not registered. The status page says which device and why.",
+            thresholds=rising(limits.REFUSED),
+        ),
+    ),
+    folded=True,
+)
+FLEET: Final = Board("fleet", "Fleet", (HEALTHY, WHERE, MACHINES, INGEST), drill_down="kiosk")

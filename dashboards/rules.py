@@ -1,0 +1,173 @@
+"""The alert rules: what wakes somebody, when, and what that person does then.
+
+A rule stands on a panel: its query is the panel's without the variables, asked of now, and it fires from
+where the panel is red. One instance for each group, so that a dead uplink is one incident of its site.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from grafana_foundation_sdk.builders import alerting as build
+from grafana_foundation_sdk.builders import expr
+from grafana_foundation_sdk.models import alerting as model
+from grafana_foundation_sdk.models import common as common_model
+
+from dashboards import limits
+from dashboards.dialects import Dialect
+from dashboards.fleet import FLEET, SILENCE
+from dashboards.grafana import FOLDER, dashboard, uid
+from dashboards.kiosk import KIOSK, PAPER
+from dashboards.panels import Aggregation, Board, Drawing, Panel
+
+GROUP: Final = "civic-fleet"
+TEAM: Final = "civic-fleet"
+"""Label of all alerts; the policy takes those that have it."""
+CONTACT: Final = "Civic Fleet staff"
+EVERY_S: Final = 60
+EXPRESSION: Final = "__expr__"
+LOOK_BACK_S: Final = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Fires for each group of `panel` that is at `limit` or above for `for_s` seconds.
+
+    `nothing` is what no answer at all means: of silence it is an alarm, because the ingest has stopped.
+    """
+
+    name: str
+    title: str
+    board: Board
+    panel: Panel
+    limit: float
+    for_s: int
+    severity: Literal["page", "ticket"]
+    nothing: Literal["Alerting", "OK"]
+    summary: str
+    runbook: str
+
+    def __post_init__(self) -> None:
+        red = [step.value for step in self.panel.thresholds if step.colour == "red"]
+        assert self.limit in red, f"{self.name}: {self.limit} is not where the panel becomes red ({red})"
+        assert self.panel.aggregation is Aggregation.HIGHEST
+        assert self.panel.groups
+
+
+SITE_SILENT: Final = Rule(
+    name="site-silent",
+    title="Devices of a site are silent",
+    board=FLEET,
+    panel=SILENCE,
+    limit=limits.SILENT_S,
+    for_s=60,
+    severity="page",
+    nothing="Alerting",
+    summary="{{ $labels.site }}: a device was not heard for 5 minutes or more",
+    runbook="1. Open Fleet, choose the site: are all of its devices silent, or one? "
+    "2. All: the uplink or the power of the site; ring the site, then the network's operator. "
+    "3. One: ask the site to look at its screen and power; then have it restarted. "
+    "4. All of all sites, or no data: the broker or the ingest; see 'The ingest itself', restart "
+    "fleet-ingest and read its log. Devices keep what they could not send, nothing needs to be saved first.",
+)
+PAPER_OUT: Final = Rule(
+    name="paper-out",
+    title="A kiosk has no paper",
+    board=KIOSK,
+    panel=PAPER,
+    limit=limits.PAPER_EMPTY,
+    for_s=120,
+    severity="ticket",
+    nothing="OK",
+    summary="{{ $labels.device }} at {{ $labels.site }} has no paper and offers no documents",
+    runbook="1. Send somebody with paper of the kind that the tray is set to. "
+    "2. Papers that wait print by themselves once the tray is full. "
+    "3. If the alert stays although there is paper: the tray is not closed, or set to another size.",
+)
+RULES: Final = (SITE_SILENT, PAPER_OUT)
+
+
+def rule_group(dialect: Dialect, rules: tuple[Rule, ...] = RULES) -> build.RuleGroup:
+    """All rules as one group of the folder, as Grafana's provisioning API takes it."""
+    group = build.RuleGroup(GROUP).folder_uid(FOLDER).interval(EVERY_S)
+    for rule in rules:
+        group = group.with_rule(_rule(rule, dialect))
+    return group
+
+
+def contact_point(addresses: tuple[str, ...]) -> build.ContactPoint:
+    """Where alerts go: one mail to all addresses."""
+    settings = {"addresses": ";".join(addresses), "singleEmail": True}
+    return build.ContactPoint().uid("civic-fleet").name(CONTACT).type("email").settings(settings)
+
+
+def route() -> build.NotificationPolicy:
+    """The branch of the policy tree that our alerts take: one message for each site and rule."""
+    return (
+        build.NotificationPolicy()
+        .receiver(CONTACT)
+        .object_matchers([["team", "=", TEAM]])
+        .group_by(["alertname", "site"])
+        .group_wait("30s")
+        .group_interval("5m")
+        .repeat_interval("12h")
+    )
+
+
+def query(rule: Rule, dialect: Dialect) -> str:
+    """What the rule asks: a number for each group, now."""
+    (asked,) = dialect.queries(replace(rule.panel, drawing=Drawing.NUMBER, states=()), filtered=False)
+    return asked
+
+
+def _rule(rule: Rule, dialect: Dialect) -> build.Rule:
+    asked = dialect.target(query(rule, dialect), rule.panel, ref="A", uid=dialect.uid, instant=True)
+    numbers = expr.TypeReduce().ref_id("B").datasource(_expression()).expression("A").reducer("last")
+    limit = expr.ExprTypeThresholdConditionsEvaluator().params([rule.limit]).type("gte")
+    fires = (
+        expr.TypeThreshold()
+        .ref_id("C")
+        .datasource(_expression())
+        .expression("B")
+        .conditions([expr.ExprTypeThresholdConditions().evaluator(limit)])
+    )
+    return (
+        build.Rule(rule.title)
+        .uid(f"{rule.name}-{dialect.name}")
+        .folder_uid(FOLDER)
+        .rule_group(GROUP)
+        .org_id(1)
+        .condition("C")
+        .for_val(_duration(rule.for_s))
+        .no_data_state(rule.nothing)
+        .exec_err_state("Error")
+        .labels({"team": TEAM, "severity": rule.severity})
+        .annotations(_annotations(rule, dialect))
+        .with_query(_question("A", dialect.uid, asked))
+        .with_query(_question("B", EXPRESSION, numbers))
+        .with_query(_question("C", EXPRESSION, fires))
+    )
+
+
+def _question(ref: str, source: str, asked: Any) -> build.Query:
+    back = model.RelativeTimeRange(from_val=LOOK_BACK_S, to=0)
+    return build.Query(ref).datasource_uid(source).relative_time_range(back).model(asked)
+
+
+def _expression() -> common_model.DataSourceRef:
+    return common_model.DataSourceRef(type_val=EXPRESSION, uid=EXPRESSION)
+
+
+def _annotations(rule: Rule, dialect: Dialect) -> dict[str, str]:
+    panels = dashboard(rule.board, dialect).build().panels or []
+    number = next(panel.id_val for panel in panels if panel.title == rule.panel.title)
+    return {
+        "summary": rule.summary,
+        "description": rule.panel.description,
+        "runbook": rule.runbook,
+        "__dashboardUid__": uid(rule.board.name, dialect),
+        "__panelId__": str(number),
+    }
+
+
+def _duration(seconds: int) -> str:
+    return f"{seconds // 60}m" if seconds % 60 == 0 else f"{seconds}s"

@@ -1,0 +1,149 @@
+"""A small city's last minutes, as its devices send them and our ingest stores them, with planted faults."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+
+from cloud.telemetry.core import Member
+from cloud.telemetry.keeper import Keeper
+from cloud.telemetry.ledger import Ledger
+from cloud.telemetry.own_metrics import OwnMetrics
+from cloud.telemetry.store import Point
+from cloud.telemetry.store_influx import InfluxStore
+from cloud.telemetry.store_memory import MemoryStore
+from contract.messages import Lane, encode, seal
+from contract.telemetry import Sample, TelemetryBatch, Value
+from simulators.city.plan import Plan
+from tests.dashboards.influx import Influx
+
+PLAN = Plan(data=Path(), cache=Path())
+DEVICES = [*PLAN.kiosk_ids, *PLAN.hall_ids]
+PERIOD_S = 10
+LASTS_S = 900
+WELL_S = 600
+"""Until so long before the end all is well; then the faults begin."""
+SILENT, NO_PAPER, HOT, FULL, SKEWED, JAMMED, LATE = (
+    "kiosk-03",
+    "kiosk-05",
+    "kiosk-07",
+    "kiosk-09",
+    "kiosk-11",
+    "kiosk-12",
+    "kiosk-13",
+)
+SILENT_S = 480
+SKEW_MS = -20_000
+LATE_MS = 4_500
+"""From measurement to the broker, by a slow uplink."""
+REFUSED = 3
+
+
+def member(device: str) -> Member:
+    """As the registry has it."""
+    return Member(PLAN.site(device), "recorder" if device in PLAN.hall_ids else "kiosk")
+
+
+def health(device: str, left_s: int) -> dict[str, Value]:
+    """What the device measures `left_s` seconds before the end."""
+    number = DEVICES.index(device)
+    faulty = left_s < WELL_S
+    found: dict[str, Value] = {
+        "cpu_pct": 10.5 + number,
+        "memory_pct": 20.5 + number,
+        "disk_pct": 30.5 + number,
+        "temperature_c": 86.5 if faulty and device == HOT else 40.5 + number,
+        "uptime_s": 100_000 + number - left_s,
+        "clock_skew_ms": SKEW_MS if faulty and device == SKEWED else 5 * number,
+        "outbox_waiting": 600 if faulty and device == FULL else 1,
+        "outbox_dropped": 40 if faulty and device == FULL else 0,
+    }
+    if device in PLAN.hall_ids:
+        return found | {"microphone_level_dbfs": -30.5 - number}
+    stopped = faulty and device in (NO_PAPER, JAMMED)
+    return found | {
+        "printer_state": 5 if stopped else 3 + number % 2,
+        "printer_ready": not stopped,
+        "printer_paper_empty": faulty and device == NO_PAPER,
+        "printer_jammed": faulty and device == JAMMED,
+        "printer_toner_pct": 90.5 - number,
+    }
+
+
+def last(device: str) -> dict[str, Value]:
+    """The device's last values."""
+    return health(device, SILENT_S if device == SILENT else 0)
+
+
+def heard(device: str) -> bool:
+    """Whether it is heard at the end."""
+    return device != SILENT
+
+
+class LineStore(MemoryStore):
+    """Puts points into InfluxDB 1.6 as our adapter's lines, by the write API that this one has."""
+
+    def __init__(self, influx: Influx) -> None:
+        super().__init__()
+        self._influx = influx
+        self._adapter = InfluxStore(influx.url, bucket="fleet", org="fleet")
+
+    def write(self, points: Sequence[Point]) -> None:
+        """See `TelemetryStore`."""
+        self._influx.write("\n".join(self._adapter._line(point) for point in points))
+
+    def close(self) -> None:
+        """See `TelemetryStore`."""
+        self._adapter.close()
+
+
+@dataclass
+class Time:
+    """The ingest's clock."""
+
+    now_s: float
+
+    def wall(self) -> datetime:
+        return datetime.fromtimestamp(self.now_s, UTC)
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+def messages(left_s: int, now_s: int, seq: int) -> Iterator[tuple[str, bytes]]:
+    """What every device sends at one moment; garbage of one that is not well made, early on."""
+    for device in DEVICES:
+        if device == SILENT and left_s < SILENT_S:
+            continue
+        at = now_s * 1000 + int(health(device, left_s)["clock_skew_ms"]) - (LATE_MS if device == LATE else 0)
+        body = encode(TelemetryBatch(samples=[Sample(at=at, values=health(device, left_s))]))
+        yield (
+            device,
+            seal(body, boot="b", lane=Lane.TELEMETRY, seq=seq, at=at, sent=at, historical=False, kept_from=0),
+        )
+        if seq <= REFUSED and device == DEVICES[0]:
+            yield device, b"garbage"
+
+
+def fill(store: InfluxStore | LineStore, folder: Path, now_s: int) -> None:
+    """Let the ingest's keeper store the last minutes before `now_s`, and report of itself."""
+    time = Time(now_s - LASTS_S)
+    ledger = Ledger(folder / "telemetry.db")
+    keeper = Keeper(
+        store,
+        ledger,
+        lambda: {device: member(device) for device in DEVICES},
+        clock=time.wall,
+        monotonic=time.monotonic,
+        stop=Event(),
+        own=OwnMetrics("svc-ingest", time.wall()),
+    )
+    try:
+        for seq, left_s in enumerate(range(LASTS_S, -1, -PERIOD_S), 1):
+            time.now_s = now_s - left_s
+            keeper.keep(list(messages(left_s, int(time.now_s), seq)))
+            keeper.report()
+    finally:
+        ledger.close()
+        store.close()
