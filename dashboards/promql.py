@@ -7,7 +7,7 @@ from dashboards.panels import FILTERS, Aggregation, Drawing, Panel
 HEARD_WITHIN: Final = "2m"
 """A device that was not heard for so long has no last sample; twelve sampling periods."""
 PEAK_WITHIN: Final = "$__rate_interval"
-"""Over time nothing between two points of a line is missed; Grafana fills it in, a minute at least."""
+"""Over time nothing between two points of a line is missed; Grafana fills it in, 40 s at least."""
 
 
 def series(panel: Panel) -> str:
