@@ -19,7 +19,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
            --no-annotate --no-emit-index-url $(foreach m,$(MEMBERS),--no-emit-package fleet-$(subst _,-,$(m))) \
            --no-emit-package civic-fleet
 
-.PHONY: help setup models test-models packages check test long simulate bench demo lock clean
+.PHONY: help setup models test-models grafana-types packages check test long simulate bench demo lock clean
 
 help:
 	@echo "make demo      a whole city on this machine until Ctrl-C  (ARGS=\"--once --report FILE\" plays it alone)"
@@ -55,6 +55,14 @@ models: setup
 test-models: setup
 	@$(PY) -m tests.speech_models
 
+# Grafana's own TypeScript types (2.5 MB) and a compiler: the dashboards are held against them.
+TYPES := build/grafana-types
+grafana-types: $(TYPES)/.installed
+$(TYPES)/.installed: tests/dashboards/grafana_types/package-lock.json
+	@mkdir -p $(TYPES) && cp tests/dashboards/grafana_types/{package.json,package-lock.json,.npmrc} $(TYPES)/
+	@if command -v npm > /dev/null; then cd $(TYPES) && npm ci --silent --no-audit --no-fund --ignore-scripts && touch .installed; \
+	 else echo "grafana-types: npm is missing; untested without it: the dashboards by Grafana's own types"; fi
+
 # What tests need from Debian; as root it is installed, else it is named.
 packages: setup
 	@$(PY) -m tests.packages
@@ -66,7 +74,7 @@ check: setup
 	@$(VENV)/bin/lint-imports --no-cache
 	@for member in $(MEMBERS); do (cd $$member && ../$(VENV)/bin/deptry --no-ansi .) || exit 1; done
 
-test: packages models test-models check
+test: packages models test-models grafana-types check
 	@$(PY) -m pytest -n 2 --dist loadgroup
 
 # Hours where `make test` takes minutes; the figures go into docs/measured.md with their date.
