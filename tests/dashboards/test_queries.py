@@ -25,6 +25,7 @@ from dashboards.panels import FILTERS, NAMES, Aggregation, Board, Drawing, Panel
 from dashboards.rules import PAPER_OUT, RULES, SITE_SILENT, Rule
 from tests.dashboards import city
 from tests.dashboards.influx import Influx
+from tests.dashboards.interpolation import at_moment, interpolated, over_time
 from tests.dashboards.victoria import Victoria
 
 NOW_S = int(time.time()) // 60 * 60
@@ -50,8 +51,8 @@ def victoriametrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]
         city.fill(InfluxStore(server.url, bucket="fleet", org="fleet"), folder, NOW_S)
         server.settle()
 
-        def ask(query: str, groups: Groups, at_s: int, over_time: bool) -> Asked:
-            if over_time:
+        def ask(query: str, groups: Groups, at_s: int, in_time: bool) -> Asked:
+            if in_time:
                 rows = server.ask_range(query, at_s - 300, at_s, PEAK_S)
                 return {labels(row["metric"], groups): float(row["values"][-1][1]) for row in rows}
             rows = server.ask(query, at_s)
@@ -72,10 +73,7 @@ def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         city.fill(city.LineStore(server), folder, NOW_S)
 
         def ask(query: str, groups: Groups, at_s: int, _over_time: bool) -> Asked:
-            query = query.replace("$timeFilter", f"time >= {at_s - 300}s AND time < {at_s}s")
-            query = query.replace("$__interval", f"{PEAK_S}s")
-            # Grafana leaves now() to the server; here the moment is that of the data.
-            query = query.replace("time > now() - 2m", f"time > {at_s}s - 2m AND time <= {at_s}s")
+            query = at_moment(over_time(query, at_s - 300, at_s, PEAK_S), at_s)
             return {labels(row.get("tags", {}), groups): row["values"][-1][-1] for row in server.ask(query)}
 
         yield Store(
@@ -94,21 +92,13 @@ def labels(found: dict[str, str], groups: Groups) -> Groups:
     return tuple(found[group] for group in groups)
 
 
-def interpolated(query: str, **chosen: str) -> str:
-    """As Grafana does; All is `.*`."""
-    for name in FILTERS:
-        value = chosen.get(name, ".*")
-        query = query.replace(f"${{{name}:regex}}", value).replace(f'"${name}"', f'"{value}"')
-    return query.replace("$__rate_interval", f"{PEAK_S}s")
-
-
-def over_time(panel: Panel) -> bool:
+def is_over_time(panel: Panel) -> bool:
     return panel.drawing in {Drawing.LINES, Drawing.STATES}
 
 
 def ask(store: Store, panel: Panel, at_s: int = NOW_S, **chosen: str) -> list[Asked]:
     return [
-        store.ask(interpolated(query, **chosen), panel.groups, at_s, over_time(panel))
+        store.ask(interpolated(query, **chosen), panel.groups, at_s, is_over_time(panel))
         for query in store.dialect.queries(panel)
     ]
 
@@ -160,7 +150,7 @@ def test_a_panel_shows_what_devices_sent(store: Store, board: Board, panel: Pane
         wanted = [expected(panel, which) for which in WHICH[panel.aggregation]]
     found = ask(store, panel)
     # A line's last point holds a minute, in which silences go on; clocks go on and differ by milliseconds.
-    moves = panel.metric == "uptime_s" or (panel.metric == "silent_s" and over_time(panel))
+    moves = panel.metric == "uptime_s" or (panel.metric == "silent_s" and is_over_time(panel))
     assert len(found) == len(wanted)
     for got, want in zip(found, wanted, strict=True):
         assert got.keys() == want.keys()

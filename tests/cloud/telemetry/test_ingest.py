@@ -25,6 +25,7 @@ from cloud.telemetry.core import Member
 from cloud.telemetry.ingest import Ingest
 from cloud.telemetry.keeper import Keeper
 from cloud.telemetry.ledger import Ledger
+from cloud.telemetry.own_metrics import OwnMetrics
 from cloud.telemetry.store import Point
 from cloud.telemetry.store_memory import MemoryStore
 from cloud.telemetry.store_sqlite import SqliteStore
@@ -96,26 +97,28 @@ class Running:
         self.ledger.close()
 
 
-Run = Callable[[MemoryStore], Running]
+NOW = datetime(2026, 11, 23, 9, 0, 30, tzinfo=UTC)
+Run = Callable[..., Running]
 Make = Callable[[str], FleetDevice]
 
 
 @pytest.fixture
 def run(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[Run]:
-    """`run(store)` starts one."""
+    """`run(store)` starts one; `own` is what it reports of itself."""
     engine = connect(f"sqlite:///{tmp_path / 'telemetry.db'}")
     made: list[Running] = []
 
-    def start(store: MemoryStore) -> Running:
+    def start(store: MemoryStore, own: OwnMetrics | None = None) -> Running:
         stop = threading.Event()
         ledger = Ledger(tmp_path / "telemetry.db")
         keeper = Keeper(
             store,
             ledger,
             lambda: {"kiosk-01": Member("Prishtina", "kiosk"), "kiosk-02": Member("Peja", "kiosk")},
-            clock=lambda: datetime(2026, 11, 23, 9, 0, 30, tzinfo=UTC),
+            clock=lambda: NOW,
             monotonic=time.monotonic,
             stop=stop,
+            own=own,
         )
         settings = BrokerSettings(host="127.0.0.1", port=mosquitto.port, tls=False)
         consumer = Ingest(
@@ -296,3 +299,32 @@ def test_killed_in_the_middle_of_a_burst_it_loses_nothing_and_stores_nothing_twi
 
 def start(settings: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "cloud", "ingest", "--settings", str(settings)])
+
+
+def test_who_is_silent_is_written_although_nobody_sends(run: Run) -> None:
+    store = MemoryStore()
+    run(store, OwnMetrics("svc-ingest", datetime(2026, 11, 23, 8, 55, tzinfo=UTC)))
+    wait_for(lambda: len(store.values) >= 5, "the ingest has reported")
+    at = int(NOW.timestamp() * 1000)
+    assert store.values["kiosk-01", "silent_s", at] == 330.0
+    assert store.values["kiosk-02", "silent_s", at] == 330.0
+    assert store.values["svc-ingest", "samples", at] == 0
+
+
+def test_a_report_that_the_store_does_not_take_stops_nothing(run: Run, device: Make) -> None:
+    class Picky(MemoryStore):
+        tries = 0
+
+        def write(self, points: Sequence[Point]) -> None:
+            if points[0].measurement != "health":
+                self.tries += 1
+                raise UnavailableError("not now")
+            super().write(points)
+
+    store = Picky()
+    run(store, OwnMetrics("svc-ingest", datetime(2026, 11, 23, 8, 55, tzinfo=UTC)))
+    wait_for(lambda: store.tries >= 1, "the ingest has reported")
+    kiosk = device("kiosk-01")
+    send(kiosk, 1)
+    kiosk.wait_ack(BOOT, Lane.TELEMETRY, 1)
+    assert store.values["kiosk-01", "cpu_pct", AT + 1] == 1.5
