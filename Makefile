@@ -84,7 +84,7 @@ long: packages models test-models
 simulate: setup
 	@$(PY) -m simulators.world $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
-bench: packages models
+bench: packages models test-models
 	@$(PY) -m tests.benchmarks $(if $(ONLY),--only $(ONLY))
 
 demo: models
