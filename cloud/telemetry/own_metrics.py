@@ -43,8 +43,8 @@ class OwnMetrics:
             self._lag_ms = lag_ms if self._lag_ms is None else max(self._lag_ms, lag_ms)
 
     def due(self, now: datetime) -> bool:
-        """Whether it is time for `points`."""
-        return now >= self._next
+        """Whether it is time for `points`; at once after a clock was set back."""
+        return not self._next - PERIOD <= now < self._next
 
     def points(self, members: Mapping[str, Member], now: datetime) -> list[Point]:
         """One of each registered device, and one of ourselves; the next ones are due a period later."""

@@ -47,6 +47,7 @@ def test_they_are_due_each_period_and_forget_who_is_registered_no_more() -> None
     assert silent(own.points({}, later(1))) == {}
     assert not own.due(later(10.9))
     assert own.due(later(11))
+    assert own.due(later(-3600)), "the clock was set back"
     assert silent(own.points(MEMBERS, later(11)))["kiosk-01"] == 11, "its old hearing was kept"
 
 
