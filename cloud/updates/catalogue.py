@@ -77,7 +77,8 @@ class Catalogue:
             raise UnavailableError(
                 f"the repository of updates cannot be read: {error}; publish it anew"
             ) from error
-        return sorted(found, key=lambda each: (each.component, version_key(each.version)), reverse=True)
+        found.sort(key=lambda each: version_key(each.version), reverse=True)
+        return sorted(found, key=lambda each: each.component)  # stable: agents first, the newest first
 
     def metadata_file(self, name: str) -> Path | None:
         """The file of a piece of metadata, None if there is none."""

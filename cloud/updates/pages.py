@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from cloud.errors import UnavailableError
 from cloud.operators.access import current_operator
 from cloud.updates import views
-from cloud.updates.catalogue import Target
+from cloud.updates.catalogue import Catalogue, Target
 from cloud.updates.service import Updates
 from cloud.updates.views import POSITION_MAX
 from cloud.updates.wording import CHIPS, CODES, COMPONENTS, KINDS, STATES
@@ -52,18 +52,11 @@ def router(updates: Updates) -> APIRouter:
             raise HTTPException(404)
         return render(request, template, rollout=found, rows=rows, **WORDS)
 
-    def published() -> tuple[list[Target], bool]:
-        """What can be assigned, and whether the repository is whole."""
-        try:
-            return updates.catalogue.targets()[:PUBLISHED_LISTED], True
-        except UnavailableError:
-            return [], False
-
     @routes.get(PAGE)
     def show_list(
         request: Request, before: Annotated[int | None, Query(ge=1, le=POSITION_MAX)] = None
     ) -> Response:
-        targets, whole = published()
+        targets, whole = _published(updates.catalogue)
         key = secrets.token_hex(KEY_BYTES)
         return listed(request, "updates/list.html", before, targets=targets, whole=whole, key=key)
 
@@ -102,3 +95,11 @@ def router(updates: Updates) -> APIRouter:
         return RedirectResponse(f"{PAGE}/{update}", 303)
 
     return routes
+
+
+def _published(catalogue: Catalogue) -> tuple[list[Target], bool]:
+    """What can be assigned, and whether the repository is whole."""
+    try:
+        return catalogue.targets()[:PUBLISHED_LISTED], True
+    except UnavailableError:
+        return [], False

@@ -39,7 +39,7 @@ def test_the_page_lists_what_is_published_the_newest_first(staff) -> None:  # ty
     assert "Firmware of the I/O board 1.3.0" in page
     told = staff.client.get("/api/v1/update-targets").json()["targets"]
     assert {each["path"] for each in told} == {AGENT, OLDER, BOARD}
-    assert told[0]["size"] == len(BOARD) * 100
+    assert [each["size"] for each in told] == [len(path) * 100 for path in (AGENT, OLDER, BOARD)]
 
 
 def test_an_assignment_is_a_job_an_audit_entry_and_a_row_for_each_device(staff, plane: Plane) -> None:  # type: ignore[no-untyped-def]
