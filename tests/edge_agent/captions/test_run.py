@@ -235,6 +235,22 @@ async def test_after_a_restart_an_open_sitting_goes_on(tmp_path):
         assert (await hall.link.final()).segment == 2
 
 
+async def test_a_recorder_is_busy_from_the_opening_to_the_end_of_a_sitting(tmp_path):
+    async with running(Hall(tmp_path)) as hall:
+        microphone = await hall.microphone()
+        assert hall.captions.busy() == ""
+        for version, state in enumerate(("open", "paused", "closed_to_public"), 1):
+            await hall.captions.set_sitting(told(state, version=version))
+            assert hall.captions.busy() == "a sitting is being held"
+        await hall.captions.set_sitting(told("ended", version=4))
+        assert hall.captions.busy() == ""
+        assert await hall.captions.microphone_trouble() == "the microphone gives no sound"
+        for _ in range(10):
+            microphone.blocks.put_nowait(BLOCK)
+        while await hall.captions.microphone_trouble():
+            await asyncio.sleep(0)
+
+
 async def test_a_damaged_memory_opens_no_microphone(tmp_path, caplog):
     (tmp_path / "sittings.json").write_text('{"sittings": [')
     async with running(Hall(tmp_path)) as hall:

@@ -368,6 +368,32 @@ def test_a_paper_of_an_earlier_visit_makes_the_next_citizen_wait() -> None:
     play(story)
 
 
+def test_for_an_update_the_kiosk_is_closed_only_when_nobody_is_there() -> None:
+    async def story(citizen: Citizen, rig: Rig) -> None:
+        kiosk = citizen.kiosk
+        await citizen.ready()
+        assert kiosk.busy() == ""
+        await citizen.press("language:sq")
+        await citizen.sees(Step.KINDS)
+        assert "visit" in kiosk.busy()
+        await citizen.press("cancel")
+        await citizen.press("finish")
+        await citizen.ready()
+        assert kiosk.busy() == ""
+        kiosk.close()
+        assert "Kjo kioskë po përditësohet" in await citizen.page()
+        await citizen.press("language:sq")
+        assert (kiosk.screen.step, kiosk.screen.blocked) == (Step.WELCOME, Reason.UPDATE)
+        rig.printer.reasons = ()
+        assert await kiosk.printer_trouble() == ""
+        kiosk.open()
+        await citizen.ready()
+        await citizen.press("language:sq")
+        await citizen.sees(Step.KINDS)
+
+    play(story)
+
+
 # The page as a stranger finds it.
 
 
