@@ -41,6 +41,8 @@ ENVELOPED = {
     "evidence": Lane.EVENTS,
     "caption-final": Lane.EVENTS,
     "caption-partial": Lane.LIVE,
+    "recordings": Lane.EVENTS,
+    "floor": Lane.EVENTS,
 }
 """Topics whose messages travel in an envelope, and the lane that it must name."""
 

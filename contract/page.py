@@ -7,10 +7,11 @@ from contract.documents import DOCUMENT
 from contract.enrolment import CERTIFICATE
 from contract.jobs import EXECUTION
 from contract.lifecycle import Machine
+from contract.recordings import RECORDING
 from contract.telemetry import METRICS
 from contract.topics import ROOT_DEFAULT, TOPICS
 
-MACHINES: tuple[Machine, ...] = (CERTIFICATE, DOCUMENT, EXECUTION, SITTING, SEGMENT)
+MACHINES: tuple[Machine, ...] = (CERTIFICATE, DOCUMENT, EXECUTION, SITTING, SEGMENT, RECORDING)
 
 _BLOCK = re.compile(r"(<!-- from the contract: (?P<name>[a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
