@@ -59,6 +59,10 @@ from cloud.jobs.service import Jobs
 from cloud.operators import access
 from cloud.operators import pages as operator_pages
 from cloud.operators.accounts import Accounts
+from cloud.recordings import api as recording_api
+from cloud.recordings.news import News as RecordingNews
+from cloud.recordings.objects import FolderObjects
+from cloud.recordings.uploads import Uploads
 from cloud.settings import Settings
 from cloud.telemetry import pages as telemetry_pages
 from cloud.telemetry.fleet import Watch
@@ -78,6 +82,7 @@ log = logging.getLogger(__name__)
 SERVICE = "svc-control"
 SWEEP_CERTIFICATES_S = 60.0
 SWEEP_SESSIONS_S = 600.0
+SWEEP_RECORDINGS_S = 60.0
 SITTING_STARTED_S = 60.0
 """A recorder has so long to take a new state of its sitting."""
 SITTING_WAITS_S = 12 * 3600.0
@@ -108,6 +113,9 @@ class Ways:
     captions: Captions
     watch: Watch
     documents: Documents
+    objects: FolderObjects
+    uploads: Uploads
+    recording_news: RecordingNews
 
 
 def serve(settings: Settings) -> None:
@@ -154,7 +162,15 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
         closing(PaymentsHttp(settings.documents.payments_url)) as payments,
     ):
         documents = _documents(ground, jobs, registry, payments)
-        yield Ways(jobs, bundles, _captions(ground, jobs), watch, documents)
+        objects = FolderObjects(settings.objects_dir)
+        uploads = Uploads(sessions, objects, _recording_uploaded, clock=now, new_id=_new_id)
+        news = RecordingNews(_recording_uploaded)
+        yield Ways(jobs, bundles, _captions(ground, jobs), watch, documents, objects, uploads, news)
+
+
+def _recording_uploaded(recording: str) -> None:
+    """Every segment of a recording is stored; told again until the recording goes on."""
+    log.info("recording_uploaded", extra={"recording": recording})
 
 
 def _new_id() -> str:
@@ -234,6 +250,8 @@ def _subscribe(ground: Ground, ways: Ways) -> None:
         "evidence": ways.documents.news.on_evidence,
         "caption-final": ways.captions.on_final,
         "caption-partial": ways.captions.on_partial,
+        "recordings": ways.recording_news.on_news,
+        "floor": ways.recording_news.on_floor,
     }.items():
         ground.broker.subscribe(topic_name, handler)
     ground.broker.on_connected(ways.jobs.notices.announce_all)
@@ -299,6 +317,7 @@ def device_app(ground: Ground, ways: Ways) -> FastAPI:
     routers = [
         job_api.device_router(ways.bundles),
         document_api.router(ways.documents.counter, ground.sessions),
+        recording_api.router(ways.uploads),
     ]
     app = build("Civic Fleet devices", routers, body_bytes_max=BYTES_MAX)
     openapi.describe(app, who="For devices with a certificate of this fleet (mutual TLS).")
@@ -319,7 +338,7 @@ async def _run(ground: Ground, ways: Ways, servers: Servers) -> None:
             repeated = [
                 tasks.create_task(jobs_run.sweep_forever(ways.jobs, now), name="jobs"),
                 tasks.create_task(ways.documents.watch(), name="documents"),
-                *(tasks.create_task(_repeat(*one), name=one[0]) for one in _chores(ground)),
+                *(tasks.create_task(_repeat(*one), name=one[0]) for one in _chores(ground, ways)),
             ]
             log.info("control_plane_started", extra=servers.ports())
             await stop.wait()
@@ -333,7 +352,7 @@ async def _run(ground: Ground, ways: Ways, servers: Servers) -> None:
         await asyncio.to_thread(ground.broker.stop)
 
 
-def _chores(ground: Ground) -> list[tuple[str, float, Callable[[], object]]]:
+def _chores(ground: Ground, ways: Ways) -> list[tuple[str, float, Callable[[], object]]]:
     """What is done again and again: name, seconds between, what."""
     accounts = Accounts(ground.sessions)
 
@@ -349,6 +368,7 @@ def _chores(ground: Ground) -> list[tuple[str, float, Callable[[], object]]]:
             partial(_sweep_certificates, ground),
         ),
         ("sessions", SWEEP_SESSIONS_S, forget),
+        ("recordings", SWEEP_RECORDINGS_S, ways.uploads.sweep),
     ]
 
 

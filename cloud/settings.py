@@ -62,6 +62,12 @@ class Documents(_Section, frozen=True, kw_only=True):
     purge_after_days: int = 30
 
 
+class Objects(_Section, frozen=True, kw_only=True):
+    """Where recordings are kept: `folder`, or the folder `objects` below `data_dir` where it is not given."""
+
+    folder: Path | None = None
+
+
 class Settings(_Section, frozen=True, kw_only=True):
     """Everything that the control plane is told.
 
@@ -80,6 +86,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     broker: Broker
     telemetry: Telemetry = Telemetry()
     documents: Documents
+    objects: Objects = Objects()
 
     @property
     def main_database_url(self) -> str:
@@ -90,6 +97,11 @@ class Settings(_Section, frozen=True, kw_only=True):
     def telemetry_database(self) -> Path:
         """The file with the telemetry lane's watermarks, and with the time series where no store is named."""
         return self.data_dir / "telemetry.db"
+
+    @property
+    def objects_dir(self) -> Path:
+        """The folder of the object store."""
+        return self.objects.folder or self.data_dir / "objects"
 
     @property
     def pki_dir(self) -> Path:

@@ -60,8 +60,10 @@ class GapReason(StrEnum):
 
     NONE = ""
     """There is no gap: the segment before was full."""
+    LATE = "late"
+    """The recorder learned so much later that the sitting had been opened."""
     PAUSED = "paused"
-    """The sitting was paused, closed to the public, or not opened yet: there must be none."""
+    """The sitting was paused or closed to the public: there must be none."""
     MICROPHONE = "microphone"
     """The microphone gave nothing."""
     RESTART = "restart"
@@ -108,8 +110,9 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
 class RecordingNews(msgspec.Struct, frozen=True, kw_only=True):
     """Body of `recordings`, a `must` event; `revision` grows with each, and the highest says the state.
 
-    `segments` are the closed ones and `gaps` the losses, the newest `LISTED_MAX` of each; of what is listed
-    nothing ever changes. `segment_count` is how many there are in all; with `finished` that is final.
+    `segments` are the closed ones and `gaps` the losses, the newest `LISTED_MAX` of each; what was listed
+    once never changes, but for the `lost_ms` of a gap that lasted still. `segment_count` is how many there
+    are in all; with `finished` that is final.
     """
 
     recording: str
