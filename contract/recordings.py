@@ -98,7 +98,7 @@ class SegmentEntry(msgspec.Struct, frozen=True, kw_only=True):
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """Sound that is missing for one of the reasons in `LOSSES`, after segment `after` (0: before the first).
 
-    `lost_ms` is a bound where nobody can know it better, None while it lasts.
+    `lost_ms` is None while it lasts, and where nobody knows.
     """
 
     after: int
