@@ -99,7 +99,8 @@ class Recorder(_Section, frozen=True, kw_only=True):
     `microphone_command` writes 16-bit little-endian PCM to its stdout; `floor_command` a line of JSON for
     each seat that takes or gives back the floor: `{"seat": "12", "on": true}`. A segment of a recording
     lasts `segment_s`; at most the last `audio_sync_s` are lost in a power cut. Sound waits for the server
-    within `recordings_bytes_max` and leaves `free_bytes_min` of the disk alone; `upload_bytes_per_s` 0 has no bound.
+    within `recordings_bytes_max` and leaves `free_bytes_min` of the disk alone; uploads keep to
+    `upload_bytes_per_s` on the average, 0 is no bound.
     """
 
     microphone_command: Annotated[list[Text], msgspec.Meta(min_length=1)]

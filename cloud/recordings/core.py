@@ -56,6 +56,6 @@ def settle(standing: Standing, counts: Counts) -> Standing:
         state = RECORDING.apply(state, "upload")
     if state == "uploading" and whole:
         state = RECORDING.apply(state, "complete")
-    if counts.corrupted >= CORRUPTED_MAX and RECORDING.allows(state, "fail"):
+    if counts.corrupted >= CORRUPTED_MAX and not whole and RECORDING.allows(state, "fail"):
         state, failure = RECORDING.apply(state, "fail"), CORRUPT
     return Standing(state, failure)

@@ -94,6 +94,7 @@ class Recorder:
         self._ending: set[str] = set()
         self._changed: dict[str, None] = {}
         self._microphone_down = False
+        self._heard_to = 0
         self._full = False
         self._look_at: Instant | None = None
         self._news_at: dict[str, Instant] = {}
@@ -212,6 +213,7 @@ class Recorder:
         if record.state == "finished":
             return [m.Note("recording_refused", {"recording": name, "reason": "it has ended"}, "warning")]
         self._put(record)
+        self._heard_to = position
         guard = OPEN_GUARD_MS * self._rate // 1000
         zero_ms = max(0, wall_ms - told.opened_at) + OPEN_GUARD_MS
         self._sitting = _Sitting(name, told.session, position + guard, zero_ms)
@@ -260,6 +262,7 @@ class Recorder:
 
     def _sound(self, position: int, samples: int) -> list[Effect]:
         self._microphone_down = False
+        self._heard_to = position + samples
         sitting = self._sitting
         if sitting is None or self._full or position + samples <= sitting.anchor:
             return []
@@ -412,8 +415,7 @@ class Recorder:
         if not self._full:
             effects.append(m.Note("recording_full", {"reason": reason}, "error"))
         self._look_at = now + LOOK_AGAIN_S
-        position = self._open.next if self._open is not None else None
-        effects += self._lose(GapReason.DISK, position)
+        effects += self._lose(GapReason.DISK, self._heard_to)
         self._full = True
         return effects
 

@@ -74,7 +74,7 @@ class CloseFailed:
 
 @dataclass(frozen=True)
 class DiskFailed:
-    """Something could not be written: the effects after it were not carried out."""
+    """Something could not be written; of the effects after it those in `LEFT_OUT` were not carried out."""
 
     reason: str
 
@@ -316,3 +316,6 @@ Effect = (
     | SendFloor
     | Note
 )
+
+LEFT_OUT = (Save, Forget, Begin, Write, SendNews)
+"""What is not done any more after something before it could not be written."""

@@ -195,15 +195,17 @@ class Recordings:
         """One event, and what its effects give, before any other."""
         events = deque([event])
         while events:
+            failed = False
             for effect in self._core.handle(events.popleft(), time.monotonic()):
+                if failed and isinstance(effect, m.LEFT_OUT):
+                    continue
                 try:
                     result = await self._carry_out(effect, pcm)
                 except UnavailableError as error:
                     if isinstance(effect, m.Close):
-                        events.append(m.CloseFailed(effect.recording, effect.segment, str(error)))
-                        continue
-                    events.append(m.DiskFailed(str(error)))
-                    break
+                        result = m.CloseFailed(effect.recording, effect.segment, str(error))
+                    else:
+                        failed, result = True, m.DiskFailed(str(error))
                 if result is not None:
                     events.append(result)
 
