@@ -12,6 +12,7 @@ import time
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,9 @@ class Sitting:
 
     def now_ms(self) -> int:
         """Where the sitting is, on the clock of its positions."""
-        opened = self.rows("SELECT strftime('%s', opened_at) FROM sittings WHERE session = ?", self.session)
-        return int((time.time() - int(opened[0][0])) * 1000)
+        opened = self.rows("SELECT opened_at FROM sittings WHERE session = ?", self.session)[0][0]
+        began = datetime.fromisoformat(opened).replace(tzinfo=UTC)
+        return int((datetime.now(UTC) - began).total_seconds() * 1000)
 
     def log(self, name: str, event: str) -> list[dict[str, Any]]:
         lines = (self.city.folder.logs / f"{name}.log").read_text(errors="replace").splitlines()
@@ -165,7 +167,7 @@ async def play(hall: Sitting) -> None:
         begun = [line for line in hall.log("control-plane", "upload_begun") if line["segment"] == segment]
         assert len(begun) == 1, f"segment {segment} was begun anew after {received} bytes, upload {upload}"
     await hall.do("close-to-public", reason="court-proceedings", note="")
-    closed_ms = hall.now_ms() + 1000
+    closed_ms = hall.now_ms()
     await asyncio.sleep(CLOSED_S)  # people speak in secret meanwhile
     reopened_ms = hall.now_ms()
     await hall.do("open")
