@@ -64,34 +64,19 @@ def router(uploads: Uploads) -> APIRouter:
     """The routes for recorders."""
     routes = APIRouter(responses=_PROBLEMS)
 
-    @contextmanager
-    def refusing(request: Request, version: str = tus.VERSION) -> Iterator[str]:
-        """Gives the calling device; refusals are counted and become problem documents."""
-        device = peer(request)
-        try:
-            if version != tus.VERSION:
-                raise UploadError(UploadProblem.VERSION, f"tus {tus.VERSION} is spoken here")
-            yield device
-        except MalformedError as error:
-            uploads.count(device, UploadProblem.MALFORMED)
-            raise ProblemError(400, str(error), code=UploadProblem.MALFORMED) from None
-        except UploadError as error:
-            uploads.count(device, error.problem)
-            raise ProblemError(error.status, str(error), code=error.problem) from None
-
     @routes.post(UPLOADS, status_code=201, response_class=Response)
     def begin_upload(
         request: Request, tus_resumable: Version, upload_length: Length, upload_metadata: Metadata
     ) -> Response:
         """Begin the upload of a segment, or find it again; `Location` is where it goes on."""
-        with refusing(request, tus_resumable) as device:
+        with _refusing(uploads, request, tus_resumable) as device:
             place = uploads.begin(device, tus.announced(upload_metadata, upload_length))
         return Response(status_code=201, headers=_headers(place) | {"Location": f"{UPLOADS}/{place.upload}"})
 
     @routes.head(UPLOADS + "/{upload}", response_class=Response)
     def show_upload(request: Request, upload: UploadId, tus_resumable: Version) -> Response:
         """How far an upload has come."""
-        with refusing(request, tus_resumable) as device:
+        with _refusing(uploads, request, tus_resumable) as device:
             place = uploads.place(device, upload)
         return Response(
             headers=_headers(place) | {"Upload-Length": str(place.size), "Cache-Control": "no-store"}
@@ -112,7 +97,7 @@ def router(uploads: Uploads) -> APIRouter:
     @routes.delete(UPLOADS + "/{upload}", status_code=204, response_class=Response)
     def give_up_upload(request: Request, upload: UploadId, tus_resumable: Version) -> Response:
         """Forget an upload and its bytes."""
-        with refusing(request, tus_resumable) as device:
+        with _refusing(uploads, request, tus_resumable) as device:
             uploads.give_up(device, upload)
         return Response(status_code=204, headers={"Tus-Resumable": tus.VERSION})
 
@@ -137,11 +122,27 @@ def router(uploads: Uploads) -> APIRouter:
         segment: Annotated[int, Path(ge=1, le=SEGMENTS_MAX)],
     ) -> Stored:
         """What is stored of a segment; only its recorder may ask."""
-        with refusing(request) as device:
+        with _refusing(uploads, request) as device:
             found = uploads.stored(device, recording, segment)
         return Stored.model_validate(msgspec.to_builtins(found))
 
     return routes
+
+
+@contextmanager
+def _refusing(uploads: Uploads, request: Request, version: str = tus.VERSION) -> Iterator[str]:
+    """Gives the calling device; refusals are counted and become problem documents."""
+    device = peer(request)
+    try:
+        if version != tus.VERSION:
+            raise UploadError(UploadProblem.VERSION, f"tus {tus.VERSION} is spoken here")
+        yield device
+    except MalformedError as error:
+        uploads.count(device, UploadProblem.MALFORMED)
+        raise ProblemError(400, str(error), code=UploadProblem.MALFORMED) from None
+    except UploadError as error:
+        uploads.count(device, error.problem)
+        raise ProblemError(error.status, str(error), code=error.problem) from None
 
 
 async def _continue(uploads: Uploads, upload: str, offset: int, version: str, request: Request) -> Response:

@@ -2,36 +2,17 @@
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
-from typing import Protocol
 
-from sqlalchemy.orm import Session
-
+from cloud.broker import Received
 from cloud.errors import MalformedError
 from cloud.recordings import core, store
-from contract.messages import Envelope, read
+from contract.messages import read
 from contract.recordings import FloorEvent, RecorderState, RecordingNews, check_floor, check_news
 
 log = logging.getLogger(__name__)
 
 OnUploaded = Callable[[str], None]
 """`on_uploaded(recording)`: every segment is stored. It is called again until the recording goes on."""
-
-
-class Received(Protocol):
-    """What the broker gives of one message; see `cloud.broker.Received`."""
-
-    @property
-    def device(self) -> str: ...
-    @property
-    def ids(self) -> dict[str, str]: ...
-    @property
-    def envelope(self) -> Envelope | None: ...
-    @property
-    def received_at(self) -> datetime: ...
-    @property
-    def session(self) -> Session: ...
-    def after_commit(self, do: Callable[[], None]) -> None: ...
 
 
 class News:
