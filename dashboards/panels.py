@@ -229,6 +229,25 @@ HARDWARE = Row(
                 Threshold(-3, "red"),
             ),
         ),
+        Panel(
+            title="Recordings that wait",
+            metric="recordings_waiting_bytes",
+            unit="bytes",
+            aggregation=Aggregation.HIGHEST,
+            description="Recorded sound that is only on the recorder. Half a gigabyte is an hour and a half: "
+            "look whether the control plane is reached, and at upload_refused in the recorder's log.",
+            thresholds=rising(500_000_000, 5_000_000_000),
+        ),
+        Panel(
+            title="Recorders full",
+            metric="recordings_full",
+            unit="none",
+            aggregation=Aggregation.EQUAL,
+            equals=1,
+            description="Recorders that record nothing because their disk is full. Let what waits be "
+            "uploaded, or free some space; it goes on by itself.",
+            thresholds=rising(1, 1.5),
+        ),
     ),
 )
 ROWS: Final = (HEALTHY, MACHINES, HARDWARE)

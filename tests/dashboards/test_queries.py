@@ -41,6 +41,14 @@ def printer(*, state: int, empty: bool, jammed: bool, toner: float) -> dict[str,
     }
 
 
+def hall(level: float, waiting: int, *, full: bool = False) -> dict[str, Value]:
+    return {
+        "microphone_level_dbfs": level,
+        "recordings_waiting_bytes": waiting,
+        "recordings_full": full,
+    }
+
+
 def points() -> list[Point]:
     """Three kiosks and a recorder now, each of them otherwise 90 s ago; one kiosk silent for 10 minutes."""
     healthy = printer(state=3, empty=False, jammed=False, toner=90.0)
@@ -50,10 +58,10 @@ def points() -> list[Point]:
         ("kiosk-01", "municipality", "kiosk", 0, machine(1) | healthy),
         ("kiosk-02", "municipality", "kiosk", 0, machine(2) | empty),
         ("kiosk-03", "dardania", "kiosk", 0, machine(3) | jammed),
-        ("recorder-01", "assembly", "recorder", 0, machine(4) | {"microphone_level_dbfs": -31.5}),
+        ("recorder-01", "assembly", "recorder", 0, machine(4) | hall(-31.5, 960_000)),
         ("kiosk-01", "municipality", "kiosk", 90, machine(50) | jammed),
         ("kiosk-03", "dardania", "kiosk", 90, machine(50) | healthy),
-        ("recorder-01", "assembly", "recorder", 90, machine(50) | {"microphone_level_dbfs": -3.0}),
+        ("recorder-01", "assembly", "recorder", 90, machine(50) | hall(-3.0, 1, full=True)),
         ("kiosk-16", "ulpiana", "kiosk", 600, machine(60) | jammed),
     ]
     return [
@@ -79,6 +87,8 @@ EXPECTED: dict[str, dict[str, float]] = {
     "Printers stopped": {"": 2},
     "Lowest toner": {"municipality": 55.5, "dardania": 7},
     "Loudest microphone": {"assembly": -31.5},
+    "Recordings that wait": {"assembly": 960_000},
+    "Recorders full": {"": 0},
 }
 
 
