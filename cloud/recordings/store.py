@@ -20,7 +20,8 @@ from cloud.errors import MalformedError, RefusedError
 from cloud.recordings import core
 from contract.recordings import RECORDING, FloorAction, FloorEvent, Gap, SegmentEntry, recording_id
 
-UNSETTLED = ("finished", "uploading", "failed")
+UNSETTLED = ("finished", "uploading")
+"""States in which a crash may have left a recording that could go further."""
 
 
 def hall_of(session: Session, device: str, sitting: str, channel: str | None) -> Sitting:

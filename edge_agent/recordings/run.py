@@ -188,7 +188,8 @@ class Recordings:
     def _load(self) -> tuple[Record, ...]:
         records, damaged = self._memory.load()
         for recording in damaged:
-            log.error("record_damaged", extra={"recording": recording})
+            kept_as = self._files.set_aside(recording)
+            log.error("record_damaged", extra={"recording": recording, "kept_as": str(kept_as)})
         return records
 
     async def _take(self, event: m.Event, pcm: bytes) -> None:

@@ -127,6 +127,17 @@ class SegmentFiles:
         except OSError as error:
             raise _unavailable(path, error) from error
 
+    def set_aside(self, recording: str) -> Path:
+        """Keep the files of a recording whose record is damaged for a person, out of the way of new ones."""
+        aside = self._folder / f"{recording}.damaged"
+        number = 1
+        while aside.exists():
+            number += 1
+            aside = self._folder / f"{recording}.damaged-{number}"
+        if (self._folder / recording).exists():
+            (self._folder / recording).rename(aside)
+        return aside
+
     def free_bytes(self) -> int:
         """Room on the disk for this process."""
         folder = self._folder if self._folder.exists() else self._folder.parent

@@ -279,6 +279,20 @@ async def test_a_floor_command_that_cannot_be_run_harms_nothing(tmp_path, served
         assert (await hall.finished()).segment_count == 1
 
 
+async def test_a_damaged_record_takes_no_sound_with_it(tmp_path, served):
+    hall = Hall(tmp_path, served)
+    name = recording_id(served.session, "floor")
+    hall.files.begin(name, 1, RATE)
+    hall.files.write(b"kept")
+    hall.memory._db.execute("INSERT INTO recordings (recording, record) VALUES (?, '{')", (name,))
+    async with running(hall):
+        hall.sitting("open")
+        hall.speak(5)
+        hall.sitting("ended")
+        assert (await hall.finished()).segment_count == 1
+    assert (tmp_path / "recordings" / f"{name}.damaged" / "0001.wav").read_bytes()[44:] == b"kept"
+
+
 async def test_news_wait_while_the_outbox_is_full(tmp_path, served, monkeypatch):
     monkeypatch.setattr("edge_agent.recordings.core.RESEND_S", 0.05)
     async with running(Hall(tmp_path, served)) as hall:
