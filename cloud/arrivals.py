@@ -63,15 +63,7 @@ def forget_old_boots(session: Session, device: str, lane: str) -> None:
 
 def quarantine(session: Session, refused: Refusal, now: datetime) -> None:
     """Count `refused`, describe it, and forget the oldest description of its device beyond the bound."""
-    insert = _insert(session, RefusalCount).values(
-        device=refused.device, reason=refused.reason.value, count=1, last_at=now
-    )
-    session.execute(
-        insert.on_conflict_do_update(
-            index_elements=["device", "reason"],
-            set_={"count": RefusalCount.count + 1, "last_at": now},
-        )
-    )
+    count(session, refused.device, refused.reason.value, now)
     session.add(
         Quarantined(
             device=refused.device,
@@ -89,6 +81,17 @@ def quarantine(session: Session, refused: Refusal, now: datetime) -> None:
         session.execute(
             sa.delete(Quarantined).where(Quarantined.device == refused.device, Quarantined.id <= last)
         )
+
+
+def count(session: Session, device: str, reason: str, now: datetime) -> None:
+    """One more of `device` was refused for `reason`."""
+    insert = _insert(session, RefusalCount).values(device=device, reason=reason, count=1, last_at=now)
+    session.execute(
+        insert.on_conflict_do_update(
+            index_elements=["device", "reason"],
+            set_={"count": RefusalCount.count + 1, "last_at": now},
+        )
+    )
 
 
 def refusals(session: Session) -> dict[str, int]:

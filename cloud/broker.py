@@ -42,6 +42,8 @@ ENVELOPED = {
     "caption-final": Lane.EVENTS,
     "updates": Lane.EVENTS,
     "caption-partial": Lane.LIVE,
+    "recordings": Lane.EVENTS,
+    "floor": Lane.EVENTS,
 }
 """Topics whose messages travel in an envelope, and the lane that it must name."""
 

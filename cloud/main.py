@@ -59,6 +59,10 @@ from cloud.jobs.service import Jobs
 from cloud.operators import access
 from cloud.operators import pages as operator_pages
 from cloud.operators.accounts import Accounts
+from cloud.recordings import api as recording_api
+from cloud.recordings.news import News as RecordingNews
+from cloud.recordings.objects import FolderObjects
+from cloud.recordings.uploads import Uploads
 from cloud.settings import Settings
 from cloud.telemetry import pages as telemetry_pages
 from cloud.telemetry.fleet import Watch
@@ -84,6 +88,7 @@ log = logging.getLogger(__name__)
 SERVICE = "svc-control"
 SWEEP_CERTIFICATES_S = 60.0
 SWEEP_SESSIONS_S = 600.0
+SWEEP_RECORDINGS_S = 60.0
 SITTING_STARTED_S = 60.0
 """A recorder has so long to take a new state of its sitting."""
 UPDATE_STARTED_S = 300.0
@@ -120,6 +125,9 @@ class Ways:
     watch: Watch
     documents: Documents
     updates: update_service.Updates
+    objects: FolderObjects
+    uploads: Uploads
+    recording_news: RecordingNews
 
 
 def serve(settings: Settings) -> None:
@@ -166,7 +174,23 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
         closing(PaymentsHttp(settings.documents.payments_url)) as payments,
     ):
         documents = _documents(ground, jobs, registry, payments)
-        yield Ways(jobs, bundles, _captions(ground, jobs), watch, documents, _updates(ground, jobs))
+        objects = FolderObjects(settings.objects_dir)
+        yield Ways(
+            jobs,
+            bundles,
+            _captions(ground, jobs),
+            watch,
+            documents,
+            _updates(ground, jobs),
+            objects,
+            Uploads(sessions, objects, _recording_uploaded, clock=now, new_id=_new_id),
+            RecordingNews(_recording_uploaded),
+        )
+
+
+def _recording_uploaded(recording: str) -> None:
+    """Every segment of a recording is stored; told again until the recording goes on."""
+    log.info("recording_uploaded", extra={"recording": recording})
 
 
 def _new_id() -> str:
@@ -281,6 +305,8 @@ def _subscribe(ground: Ground, ways: Ways) -> None:
         "caption-final": ways.captions.on_final,
         "caption-partial": ways.captions.on_partial,
         "updates": ways.updates.on_news,
+        "recordings": ways.recording_news.on_news,
+        "floor": ways.recording_news.on_floor,
     }.items():
         ground.broker.subscribe(topic_name, handler)
     ground.broker.on_connected(ways.jobs.notices.announce_all)
@@ -349,6 +375,7 @@ def device_app(ground: Ground, ways: Ways) -> FastAPI:
         job_api.device_router(ways.bundles),
         document_api.router(ways.documents.counter, ground.sessions),
         tuf_files.router(ways.updates.catalogue),
+        recording_api.router(ways.uploads),
     ]
     app = build("Civic Fleet devices", routers, body_bytes_max=BYTES_MAX)
     openapi.describe(app, who="For devices with a certificate of this fleet (mutual TLS).")
@@ -400,6 +427,7 @@ def _chores(ground: Ground, ways: Ways) -> list[tuple[str, float, Callable[[], o
         ),
         ("sessions", SWEEP_SESSIONS_S, forget),
         ("timestamp", RENEW_TIMESTAMP_S, lambda: ways.updates.catalogue.renew_timestamp(now())),
+        ("recordings", SWEEP_RECORDINGS_S, ways.uploads.sweep),
     ]
 
 

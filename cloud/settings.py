@@ -69,6 +69,12 @@ class Updates(_Section, frozen=True, kw_only=True):
     timestamp_key_file: Path | None = None
 
 
+class Objects(_Section, frozen=True, kw_only=True):
+    """Where recordings are kept: `folder`, or the folder `objects` below `data_dir` where it is not given."""
+
+    folder: Path | None = None
+
+
 class Settings(_Section, frozen=True, kw_only=True):
     """Everything that the control plane is told.
 
@@ -88,6 +94,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     telemetry: Telemetry = Telemetry()
     documents: Documents
     updates: Updates = Updates()
+    objects: Objects = Objects()
 
     @property
     def main_database_url(self) -> str:
@@ -98,6 +105,11 @@ class Settings(_Section, frozen=True, kw_only=True):
     def telemetry_database(self) -> Path:
         """The file with the telemetry lane's watermarks, and with the time series where no store is named."""
         return self.data_dir / "telemetry.db"
+
+    @property
+    def objects_dir(self) -> Path:
+        """The folder of the object store."""
+        return self.objects.folder or self.data_dir / "objects"
 
     @property
     def pki_dir(self) -> Path:

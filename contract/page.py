@@ -7,11 +7,12 @@ from contract.documents import DOCUMENT
 from contract.enrolment import CERTIFICATE
 from contract.jobs import EXECUTION
 from contract.lifecycle import Machine
+from contract.recordings import RECORDING
 from contract.telemetry import METRICS
 from contract.topics import ROOT_DEFAULT, TOPICS
 from contract.updates import UPDATE
 
-MACHINES: tuple[Machine, ...] = (CERTIFICATE, DOCUMENT, EXECUTION, SITTING, SEGMENT, UPDATE)
+MACHINES: tuple[Machine, ...] = (CERTIFICATE, DOCUMENT, EXECUTION, SITTING, SEGMENT, RECORDING, UPDATE)
 
 _BLOCK = re.compile(r"(<!-- from the contract: (?P<name>[a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -52,6 +52,10 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "microphone_level_dbfs", "float", "dBFS", -120, 0, "Loudness (RMS) of the last second that was heard."
     ),
+    Metric(
+        "recordings_waiting_bytes", "int", "B", 0, 1e15, "Recorded sound that the server does not have yet."
+    ),
+    Metric("recordings_full", "bool", "1", 0, 1, "The disk is full: recording waits for room."),
 )
 LINK_METRICS: tuple[Metric, ...] = (
     Metric(

@@ -61,6 +61,14 @@ TOPICS: tuple[Topic, ...] = (
     Topic(
         "updates", "{device}/updates/{update}", "device", 1, False, "Where an update stands on this device."
     ),
+        "recordings",
+        "{device}/recordings/{recording}",
+        "device",
+        1,
+        False,
+        "Which segments a recording has.",
+    ),
+    Topic("floor", "{device}/floor/{session}", "device", 1, False, "Who has the microphone."),
     Topic("job-get", "{device}/jobs/get", "device", 1, False, "Lists pending job executions."),
     Topic(
         "job-start-next", "{device}/jobs/start-next", "device", 1, False, "Starts the next pending execution."

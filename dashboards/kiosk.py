@@ -242,6 +242,29 @@ RECORDER: Final = Row(
                 Threshold(-3, "red"),
             ),
         ),
+        Panel(
+            title="Recordings that wait",
+            metric="recordings_waiting_bytes",
+            unit="bytes",
+            aggregation=Aggregation.HIGHEST,
+            drawing=Drawing.LINES,
+            groups=DEVICE,
+            description="Recorded sound that is only on the recorder. Half a gigabyte is an hour and a half: "
+            "look whether the control plane is reached, and at upload_refused in the recorder's log.",
+            thresholds=rising(limits.RECORDINGS_WAITING_BYTES),
+        ),
+        Panel(
+            title="Recorder full",
+            metric="recordings_full",
+            unit="none",
+            aggregation=Aggregation.HIGHEST,
+            drawing=Drawing.STATES,
+            groups=DEVICE,
+            states=(State(0, "has room", "green"), State(1, "full", "red")),
+            description="Full: it records nothing because its disk is full. Let what waits be uploaded, or "
+            "free some space; it goes on by itself.",
+            thresholds=YES_OR_NO,
+        ),
     ),
     folded=True,
 )

@@ -26,3 +26,5 @@ TONER_PCT: Final = (5.0, 15.0)
 UPTIME_S: Final = (600.0, 3_600.0)
 LAG_MS: Final = (2_000.0, 30_000.0)
 REFUSED: Final = (1.0, 1_000.0)
+RECORDINGS_WAITING_BYTES: Final = (500_000_000.0, 5_000_000_000.0)
+"""Of one recorder: an hour and a half of sound, and fifteen hours."""

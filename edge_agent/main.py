@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -34,12 +34,15 @@ from edge_agent.link.mqtt import MqttTransport
 from edge_agent.link.outbox import Bounds
 from edge_agent.link.run import Link
 from edge_agent.ports import Occupancy, Operation, SelfTest
-from edge_agent.settings import Settings, load
+from edge_agent.settings import Recorder, Settings, load
 from edge_agent.telemetry.run import Readings, Telemetry
 from edge_agent.telemetry.sensors import Machine
 from edge_agent.updates.parts import update_operations, updates_of
 from edge_agent.updates.run import OpenPremises
 from edge_agent.version import VERSION
+
+if TYPE_CHECKING:
+    from edge_agent.recordings.run import Recordings
 
 log = logging.getLogger(__name__)
 
@@ -245,16 +248,36 @@ def _parts(settings: Settings, link: Link, https: DeviceHttps) -> Parts:
         from edge_agent.captions.run import Captions
         from edge_agent.captions.sitting_file import SittingFile
 
-        captions = Captions(link, settings.recorder, SittingFile(settings.data_dir / "sittings.json"))
+        recordings = _recordings(settings, settings.recorder, link, https)
+        file = SittingFile(settings.data_dir / "sittings.json")
+        captions = Captions(link, settings.recorder, file, sink=recordings)
         return Parts(
-            tasks={"captions": captions.run},
+            tasks={"captions": captions.run, "recordings": recordings.run},
             operations={"set-sitting": SetSittingOperation(captions, settings.recorder.model_languages)},
-            readings=[lambda: {"microphone_level_dbfs": captions.microphone_level_dbfs}],
+            readings=[
+                lambda: {"microphone_level_dbfs": captions.microphone_level_dbfs},
+                lambda: {
+                    "recordings_waiting_bytes": recordings.waiting_bytes,
+                    "recordings_full": recordings.full,
+                },
+            ],
             busy=captions,
             self_test={"microphone": captions.microphone_trouble},
         )
     log.warning("hardware_not_configured", extra={"device": settings.device, "kind": settings.kind})
     return Parts()
+
+
+def _recordings(settings: Settings, recorder: Recorder, link: Link, https: DeviceHttps) -> "Recordings":
+    from edge_agent.recordings.memory import Memory
+    from edge_agent.recordings.run import Recordings
+    from edge_agent.recordings.segment_files import SAMPLE_BYTES, SegmentFiles
+    from edge_agent.recordings.uploads_tus import TusUploads
+
+    sync_bytes = int(recorder.audio_sync_s * recorder.microphone_rate_hz) * SAMPLE_BYTES
+    files = SegmentFiles(settings.data_dir / "recordings", sync_bytes)
+    memory = Memory(settings.data_dir / "recordings.db")
+    return Recordings(link, recorder, memory, files, TusUploads(https, files))
 
 
 def _operations(settings: Settings, link: Link, https: DeviceHttps, end: End) -> dict[str, Operation]:
@@ -284,7 +307,8 @@ def _shown(settings: Settings) -> dict[str, Any]:
     """The settings that a bundle may show: secrets are files, and commands may carry anything."""
     found: dict[str, Any] = msgspec.to_builtins(settings, enc_hook=str)
     found.pop("token_file")
-    (found.get("recorder") or {}).pop("microphone_command", None)
+    for command in ("microphone_command", "floor_command"):
+        (found.get("recorder") or {}).pop(command, None)
     return found
 
 

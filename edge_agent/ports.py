@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from contract.captions import SetSitting
 from contract.jobs import Execution, Status
 from contract.messages import Lane
 
@@ -73,6 +74,22 @@ class Occupancy(Protocol):
 
     def open(self) -> None:
         """Take new work again."""
+
+
+class SoundSink(Protocol):
+    """Follows a microphone that another way has in its hands, and the sittings that it is used for.
+
+    Positions count samples of this start of the agent. Every call returns at once and raises nothing.
+    """
+
+    def sitting_told(self, told: SetSitting, position: int, wall_ms: int) -> None:
+        """The newest state of a sitting is in force from `position` on; `wall_ms` is the clock there."""
+
+    def heard(self, position: int, pcm: bytes) -> None:
+        """The microphone gave whole 16-bit samples, the first of them at `position`."""
+
+    def microphone_lost(self, position: int) -> None:
+        """It gives nothing from `position` on, until something is heard again."""
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,14 @@ class Kiosk(_Section, frozen=True, kw_only=True):
 
 
 class Recorder(_Section, frozen=True, kw_only=True):
-    """A hall's microphone and recogniser. `microphone_command` writes 16-bit little-endian PCM to stdout."""
+    """A hall's microphone, recogniser and recordings.
+
+    `microphone_command` writes 16-bit little-endian PCM to its stdout; `floor_command` a line of JSON for
+    each seat that takes or gives back the floor: `{"seat": "12", "on": true}`. A segment of a recording
+    lasts `segment_s`; at most the last `audio_sync_s` are lost in a power cut. Sound waits for the server
+    within `recordings_bytes_max` and leaves `free_bytes_min` of the disk alone; uploads keep to
+    `upload_bytes_per_s` on the average, 0 is no bound.
+    """
 
     microphone_command: Annotated[list[Text], msgspec.Meta(min_length=1)]
     microphone_rate_hz: Count = 48_000
@@ -102,6 +109,12 @@ class Recorder(_Section, frozen=True, kw_only=True):
     model_dir: Path
     vad_model: Path
     model_languages: tuple[str, ...] = ("en",)
+    floor_command: list[Text] = []
+    segment_s: Seconds = 600.0
+    audio_sync_s: Seconds = 1.0
+    recordings_bytes_max: Count = 20_000_000_000
+    free_bytes_min: Count = 500_000_000
+    upload_bytes_per_s: Annotated[int, msgspec.Meta(ge=0)] = 4_000_000
 
 
 class Updates(_Section, frozen=True, kw_only=True):

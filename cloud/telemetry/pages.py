@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from cloud.telemetry.charts import HEIGHT, LEFT, RIGHT, SPARK_HEIGHT, SPARK_WIDTH, TOP, WIDTH
 from cloud.telemetry.fleet import Fleet, Watch
-from cloud.telemetry.wording import CONCERNS, METRICS, RANGES, REASONS, UNITS
+from cloud.telemetry.wording import CONCERNS, METRICS, RANGES, REASONS, UNITS, UPLOADS
 from cloud.web.languages import ZONE
 from cloud.web.pages import render
 
@@ -101,6 +101,6 @@ def _context(fleet: Fleet, after: str) -> dict[str, Any]:
         "after": after,
         "following": shown[-1].device if len(rest) > LISTED else None,
         "concerns": CONCERNS,
-        "reasons": REASONS,
+        "reasons": REASONS | UPLOADS,
         "spark": {"width": SPARK_WIDTH, "height": SPARK_HEIGHT},
     }

@@ -57,6 +57,17 @@ REASONS = {
     Reason.HANDLER_FAILED: N_("set aside after an error of ours"),
     Reason.BEYOND: N_("too far ahead of what is missing"),
 }
+UPLOADS = {
+    "upload-corrupt": N_("uploads that came damaged"),
+    "upload-not-yours": N_("uploads of a sitting in another hall"),
+    "upload-different": N_("uploads that were announced differently before"),
+    "upload-no-room": N_("uploads without room on the server"),
+    "upload-too-many": N_("too many uploads at once"),
+    "upload-too-large": N_("uploads that were larger than announced"),
+    "upload-malformed": N_("uploads not in the agreed form"),
+    "upload-version": N_("uploads in another version of the protocol"),
+}
+"""By the codes of `contract.recordings.UploadProblem`."""
 RANGES = {"15m": N_("15 minutes"), "1h": N_("1 hour"), "24h": N_("24 hours")}
 
 assert set(METRICS) == set(UNITS)

@@ -104,6 +104,15 @@ Event = (
 
 
 @dataclass(frozen=True)
+class TellSitting:
+    """Tell those who follow the microphone too that this is the state of a sitting now."""
+
+    told: SetSitting
+    position: int
+    wall_ms: int
+
+
+@dataclass(frozen=True)
 class Remember:
     """Save this memory before going on."""
 
@@ -175,7 +184,8 @@ class Answer:
 
 
 Effect = (
-    Remember
+    TellSitting
+    | Remember
     | StartMicrophone
     | KeepSound
     | DropSound
@@ -250,6 +260,11 @@ class Captioner:
             case Started(wall_ms):
                 effects: list[Effect] = [StartMicrophone()]
                 current = next(reversed(self._sittings.values()), None)
+                effects += [
+                    TellSitting(sitting.told, 0, wall_ms)
+                    for sitting in self._sittings.values()
+                    if sitting is current or sitting.told.state != OPEN
+                ]
                 if current is not None and current.told.state == OPEN:
                     effects += self._listen(current.told, 0, wall_ms, now)
             case SittingSet():
@@ -298,22 +313,23 @@ class Captioner:
             return [Answer(f"a sitting that is {known.told.state} cannot become {told.state}", refused=True)]
         current = next(reversed(self._sittings), None)
         sitting = Sitting(told=told, last_segment=known.last_segment if known is not None else 0)
+        tell = TellSitting(told, event.position, event.wall_ms)
         state = self._listening
         if state is not None and name == current and _goes_on(state.told, told):
             state.told = told
             self._put_last(sitting)
-            return [self._remember(), Answer(self._doing(told))]
+            return [tell, self._remember(), Answer(self._doing(told))]
         if told.state == OPEN or name == current:
             # It takes the microphone: what was in flight for another sitting, or for its last state, goes.
-            effects = self._stop_listening()
+            effects: list[Effect] = [tell, *self._stop_listening()]
             self._put_last(sitting)
             effects += [self._remember()]
             effects += self._listen(told, event.position, event.wall_ms, now) if told.state == OPEN else []
             return [*effects, Answer(self._doing(told))]
         self._put_first(sitting)
         if state is None:
-            return [self._remember(), Answer(self._doing(told))]
-        return [self._remember(), Answer("noted; the microphone belongs to another sitting")]
+            return [tell, self._remember(), Answer(self._doing(told))]
+        return [tell, self._remember(), Answer("noted; the microphone belongs to another sitting")]
 
     def _listen(self, told: SetSitting, position: int, wall_ms: int, now: Instant) -> list[Effect]:
         if told.lang not in self._languages:

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from edge_agent.captions.program import Program
 from edge_agent.errors import UnavailableError
+from edge_agent.program import Program
 
 
 class MicrophoneCommand:

@@ -12,8 +12,8 @@ from edge_agent.captions.child_protocol import (
     decode_message,
     encode_frame,
 )
-from edge_agent.captions.program import Program
 from edge_agent.errors import MalformedError, UnavailableError
+from edge_agent.program import Program
 from edge_agent.settings import Recorder
 
 

@@ -22,7 +22,7 @@ from edge_agent.captions.recogniser_process import RecogniserProcess, command
 from edge_agent.captions.ring import SAMPLE_BYTES, Ring
 from edge_agent.captions.sitting_file import SittingFile
 from edge_agent.errors import MalformedError, RefusedError, SettingsError, UnavailableError
-from edge_agent.ports import Link
+from edge_agent.ports import Link, SoundSink
 from edge_agent.settings import Recorder
 
 log = logging.getLogger(__name__)
@@ -115,13 +115,16 @@ class Captions:
         *,
         open_microphone: OpenMicrophone = open_microphone,
         start_recogniser: StartRecogniser = start_recogniser,
+        sink: SoundSink | None = None,
     ) -> None:
+        """`sink` follows the microphone and the sittings too."""
         _check(settings)
         self._link = link
         self._settings = settings
         self._file = file
         self._open_microphone = open_microphone
         self._start_recogniser = start_recogniser
+        self._sink = sink
         self._rate = settings.microphone_rate_hz
         self._ring = Ring(RING_S * self._rate * SAMPLE_BYTES)
         self._ring_grew = asyncio.Event()
@@ -217,6 +220,9 @@ class Captions:
         self, effect: core.Effect, asked: asyncio.Future[str] | None, failed: UnavailableError | None
     ) -> None:
         match effect:
+            case core.TellSitting(told, position, wall_ms):
+                if self._sink is not None:
+                    self._sink.sitting_told(told, position, wall_ms)
             case core.Remember(memory):
                 await asyncio.to_thread(self._file.save, memory)
             case core.StartMicrophone():
@@ -267,6 +273,8 @@ class Captions:
                 await microphone.close()
         except UnavailableError as error:
             self._loudness.lost()
+            if self._sink is not None:
+                self._sink.microphone_lost(self._position)
             self._tell(core.MicrophoneLost(str(error)))
 
     async def _follow(self, microphone: Microphone) -> None:
@@ -278,6 +286,8 @@ class Captions:
         while True:
             self._loudness.hear(pcm)
             self._keep(Audio(self._position, pcm))
+            if self._sink is not None:
+                self._sink.heard(self._position, pcm)
             self._position += len(pcm) // SAMPLE_BYTES
             pcm = await microphone.read()
 

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -51,21 +51,41 @@ class DeviceHttps:
             SettingsError: the device has no usable certificate, or the address is no https address.
         """
         assert len(body) <= REQUEST_BYTES_MAX, f"{method} {path}: {len(body)} bytes"
-        ask = partial(self._exchange, method, path, body, dict(headers or {}))
+        return await self._ask(method, path, body or None, dict(headers or {}))
+
+    async def stream(
+        self, method: str, path: str, body: Iterable[bytes], length: int, headers: Mapping[str, str]
+    ) -> Answer:
+        """As `request`, with a body of `length` bytes that is taken piece by piece in another thread.
+
+        What `body` raises ends the request.
+
+        Raises:
+            UnavailableError, MalformedError, SettingsError: as `request` does.
+        """
+        return await self._ask(method, path, body, dict(headers) | {"Content-Length": str(length)})
+
+    async def _ask(
+        self, method: str, path: str, body: bytes | Iterable[bytes] | None, headers: dict[str, str]
+    ) -> Answer:
+        ask = partial(self._exchange, method, path, body, headers)
         answer, skew_ms = await asyncio.to_thread(ask)
         if skew_ms is not None:
             self.clock_skew_ms = skew_ms
         return answer
 
     def _exchange(
-        self, method: str, path: str, body: bytes, headers: dict[str, str]
+        self, method: str, path: str, body: bytes | Iterable[bytes] | None, headers: dict[str, str]
     ) -> tuple[Answer, int | None]:
         context = mutual(self._identity)
         try:
             connection = connect(self._url, context, self._timeout_s)
             try:
                 before = time.time()  # noqa: TID251 the skew is measured here, beside the answer
-                connection.request(method, path, body or None, headers)
+                try:
+                    connection.request(method, path, body, headers)
+                except (BrokenPipeError, ConnectionResetError):
+                    pass  # the server answers before it has read all: its answer says why
                 response = connection.getresponse()
                 after = time.time()  # noqa: TID251 the same
                 data = response.read(ANSWER_BYTES_MAX + 1)

@@ -361,6 +361,9 @@ class City:
             models = self.plan.cache.resolve() / "models"
             settings["recorder"] = {
                 "microphone_command": self.microphone(device),
+                "floor_command": self.conference(device),
+                "segment_s": self.plan.segment_s,
+                "upload_bytes_per_s": self.plan.upload_bytes_per_s,
                 "model_dir": models / "whisper-tiny.en",
                 "vad_model": models / "silero_vad.onnx",
             }
@@ -372,6 +375,14 @@ class City:
             *(PYTHON, "-m", "simulators.devices.microphone"),
             *("--wav", str(self._debate), "--cue", str(self._cue(device))),
             *("--unplugged", str(self._unplugged(device)), "--after", self.plan.after_debate),
+        ]
+
+    def conference(self, device: str) -> Sequence[str]:
+        """The command that tells the recorder of a hall who has the floor."""
+        return [
+            *(PYTHON, "-m", "simulators.devices.conference"),
+            *("--debate", str(self.plan.cache / "debate" / "debate.json"), "--cue", str(self._cue(device))),
+            *("--after", self.plan.after_debate),
         ]
 
     def _cue(self, device: str) -> Path:

@@ -37,6 +37,9 @@ class Plan:
     seed: int = 7
     telemetry_period_s: float = 10.0
     after_debate: Literal["silence", "loop"] = "loop"
+    segment_s: float = 30.0
+    """Of the recordings: short, so that a short sitting has several segments."""
+    upload_bytes_per_s: int = 4_000_000
 
     @property
     def kiosk_ids(self) -> list[str]:

@@ -23,6 +23,7 @@ from simulators.city.city import ADMIN, City, Password
 from simulators.city.hardware import CityHands
 from simulators.city.paper import code_on
 from simulators.city.report import Report, StepError
+from simulators.city.story_recordings import recording_arrives
 from simulators.city.story_updates import UpdateStory
 from simulators.city.visitor import Page, Visitor
 from simulators.city.words import word_error
@@ -166,7 +167,9 @@ class Story:
                 "what is said is read along and is right", self._debate_s + 60, lambda: self.debate(hall)
             )
             await self.step("a closed part says why and is silent", 40, lambda: self.closed_part(hall))
-            await self.step("the sitting ends for everybody", 30, self.end_sitting)
+            if await self.step("the sitting ends for everybody", 30, self.end_sitting):
+                arrives = partial(recording_arrives, self.city.folder, hall, self.session)
+                await self.step("the sitting's recording arrives whole", 60, arrives)
             await self.step("a sitting in Albanian says why it has no text", 40, self.no_model)
         reading.cancel()
 

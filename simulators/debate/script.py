@@ -37,6 +37,9 @@ VOICES = (
     Voice("Member C", tract=1.06, pitch=0.86, pace=0.92),
 )
 
+SEATS = {"Chair": "1", "Member A": "12", "Member B": "23", "Member C": "7"}
+"""Whose microphone is whose; ids of the hall, not names."""
+
 LINES = (
     Line("Chair", "Good morning. The meeting of the city council is open.", 900),
     Line("Chair", "Our first question today is the roof of the old school near the river.", 1000),

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import soxr
 from hibari import dsp
 
+from simulators.debate.lines import Debate, SpokenLine
 from simulators.debate.script import LINES, VOICES, Voice
 
 RATE_HZ = 48_000
@@ -31,29 +32,6 @@ LEAD_MS = 500
 """Quiet before the first line."""
 
 Samples = npt.NDArray[np.float32]
-
-
-class SpokenLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One line and where it is in the recording."""
-
-    speaker: str
-    text: str
-    start_ms: int
-    end_ms: int
-
-
-class Debate(msgspec.Struct, frozen=True, kw_only=True):
-    """The JSON file beside the sound; `key` names everything that the sound was made from."""
-
-    key: str
-    rate_hz: int
-    duration_ms: int
-    lines: list[SpokenLine]
-
-    @property
-    def text(self) -> str:
-        """All that is said, in order."""
-        return " ".join(line.text for line in self.lines)
 
 
 def make(folder: Path, seed: int = SEED_DEFAULT) -> tuple[Path, Debate]:

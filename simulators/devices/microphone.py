@@ -131,7 +131,7 @@ def main() -> int:
     begin = time.time() + asked.before_s
     player = Player(
         speech=load(asked.wav, asked.rate, asked.after),
-        begun_at=(lambda: _touched_at(asked.cue)) if asked.cue else (lambda: begin),
+        begun_at=(lambda: touched_at(asked.cue)) if asked.cue else (lambda: begin),
         plugged=lambda: not pulled and not (asked.unplugged and asked.unplugged.exists()),
     )
     try:
@@ -145,7 +145,8 @@ def main() -> int:
     return 0
 
 
-def _touched_at(cue: Path) -> float | None:
+def touched_at(cue: Path) -> float | None:
+    """When the cue was given last; None if it never was."""
     try:
         return cue.stat().st_mtime
     except FileNotFoundError:

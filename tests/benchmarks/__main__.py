@@ -9,7 +9,15 @@ from pathlib import Path
 
 from tests.benchmarks.report import Measurement
 
-BENCHMARKS = ("ingest", "documents", "captions", "captions_vosk", "agent_memory", "dashboards")
+BENCHMARKS = (
+    "ingest",
+    "documents",
+    "captions",
+    "captions_vosk",
+    "uploads",
+    "agent_memory",
+    "dashboards",
+)
 OUT = Path("build/bench.json")
 COLUMNS = ("name", "value", "unit", "baseline", "baseline_value", "ratio", "target", "held")
 

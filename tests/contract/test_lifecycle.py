@@ -8,8 +8,9 @@ from contract.enrolment import CERTIFICATE
 from contract.errors import IllegalTransitionError
 from contract.jobs import BY_DEVICE, EXECUTION, Status
 from contract.lifecycle import Machine
+from contract.recordings import RECORDING
 
-MACHINES = (SEGMENT, SITTING, DOCUMENT, CERTIFICATE, EXECUTION)
+MACHINES = (SEGMENT, SITTING, DOCUMENT, CERTIFICATE, EXECUTION, RECORDING)
 
 
 def every_pair() -> list[tuple[Machine, str, str]]:

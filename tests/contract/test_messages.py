@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract import captions, documents, jobs, telemetry, updates
+from contract import captions, documents, jobs, recordings, telemetry, updates
 from contract.errors import MalformedError
 from contract.messages import MESSAGE_BYTES_MAX, Ack, Envelope, Lane, Presence, open_envelope, read, seal
 
@@ -19,6 +19,8 @@ ENVELOPED: dict[str, type[msgspec.Struct]] = {
     "caption-final": captions.CaptionSegment,
     "caption-partial": captions.CaptionSegment,
     "update-news": updates.UpdateNews,
+    "recordings": recordings.RecordingNews,
+    "floor": recordings.FloorEvent,
 }
 BARE: dict[str, type[msgspec.Struct]] = {
     "presence": Presence,
@@ -33,6 +35,7 @@ BARE: dict[str, type[msgspec.Struct]] = {
     "document-request": documents.NewRequest,
     "birth-certificate-request": documents.NewRequest,
     "document-view": documents.View,
+    "stored-segment": recordings.StoredSegment,
 }
 
 

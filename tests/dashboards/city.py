@@ -60,7 +60,11 @@ def health(device: str, left_s: int) -> dict[str, Value]:
         "outbox_dropped": 40 if faulty and device == FULL else 0,
     }
     if device in PLAN.hall_ids:
-        return found | {"microphone_level_dbfs": -30.5 - number}
+        return found | {
+            "microphone_level_dbfs": -30.5 - number,
+            "recordings_waiting_bytes": 10_000_000 + number,
+            "recordings_full": False,
+        }
     stopped = faulty and device in (NO_PAPER, JAMMED)
     return found | {
         "printer_state": 5 if stopped else 3 + number % 2,

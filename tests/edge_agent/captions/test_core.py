@@ -35,6 +35,7 @@ from edge_agent.captions.core import (
     StartMicrophone,
     StartRecogniser,
     StopRecogniser,
+    TellSitting,
     TimePassed,
 )
 from edge_agent.captions.memory import SITTINGS_MAX, Memory, Sitting
@@ -128,7 +129,7 @@ def test_the_microphone_runs_from_the_start_and_nothing_is_recognised():
 
 def test_an_open_sitting_is_remembered_before_anything_is_heard():
     effects = Hall().tell(set_to(told(), position=7))
-    assert kinds(effects) == [Remember, KeepSound, StartRecogniser, Answer]
+    assert kinds(effects) == [TellSitting, Remember, KeepSound, StartRecogniser, Answer]
     assert only(effects, StartRecogniser) == StartRecogniser(1, "en", 7)
     assert only(effects, Answer) == Answer("recognising en")
 
@@ -144,7 +145,7 @@ def test_no_word_comes_out_once_a_sitting_has_closed(state):
     hall = open_hall()
     hall.hear(guess("and the name is"))
     effects = hall.tell(set_to(told(state, version=2)))
-    assert kinds(effects)[:2] == [StopRecogniser, DropSound]
+    assert kinds(effects)[:3] == [TellSitting, StopRecogniser, DropSound]
     assert not {ShowPartial, SendFinal} & set(kinds(effects))
     for late in (guess("and the name is secret"), said("And the name is secret.")):
         assert hall.hear(late) == []
@@ -198,14 +199,22 @@ def test_an_unknown_state_is_refused():
 def test_a_new_version_of_the_same_state_does_not_interrupt():
     hall = open_hall()
     hall.hear(guess("the budget"))
-    assert kinds(hall.tell(set_to(told(version=2)))) == [Remember, Answer]
+    assert kinds(hall.tell(set_to(told(version=2)))) == [TellSitting, Remember, Answer]
     assert final(hall.hear(said("The budget."))).segment.text == "The budget."
 
 
 def test_another_sitting_takes_the_microphone_when_it_opens():
     hall = open_hall()
     effects = hall.tell(set_to(told(session="s2")))
-    assert kinds(effects) == [StopRecogniser, DropSound, Remember, KeepSound, StartRecogniser, Answer]
+    assert kinds(effects) == [
+        TellSitting,
+        StopRecogniser,
+        DropSound,
+        Remember,
+        KeepSound,
+        StartRecogniser,
+        Answer,
+    ]
     hall.hear(said("Two."))
     assert hall.tell(set_to(told("ended", version=2, session="s1")))[-1] == Answer(
         "noted; the microphone belongs to another sitting"
@@ -217,7 +226,7 @@ def test_an_open_sitting_goes_on_after_a_restart_of_the_agent():
     hall = open_hall()
     hall.hear(guess("unfinished"))
     again = Hall(hall.memory)
-    assert kinds(again.effects) == [StartMicrophone, KeepSound, StartRecogniser]
+    assert kinds(again.effects) == [StartMicrophone, TellSitting, KeepSound, StartRecogniser]
     assert final(again.hear(said("One."))).segment.segment == 2
 
 
@@ -225,7 +234,9 @@ def test_a_sitting_that_another_has_replaced_is_not_taken_up_after_a_restart():
     hall = open_hall()
     hall.tell(set_to(told(session="s2")))
     hall.tell(set_to(told("ended", version=2, session="s2")))
-    assert Hall(hall.memory).effects == [StartMicrophone()]
+    again = Hall(hall.memory)
+    assert kinds(again.effects) == [StartMicrophone, TellSitting]
+    assert only(again.effects, TellSitting).told.state == "ended"
 
 
 def test_the_memory_is_bounded():

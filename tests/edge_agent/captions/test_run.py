@@ -322,3 +322,43 @@ def test_the_agents_process_loads_no_numeric_library():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+class Following:
+    """A sink that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: asyncio.Queue[tuple[object, ...]] = asyncio.Queue()
+
+    def sitting_told(self, told: SetSitting, position: int, wall_ms: int) -> None:
+        self.told.put_nowait(("sitting", told.state, told.version))
+
+    def heard(self, position: int, pcm: bytes) -> None:
+        self.told.put_nowait(("heard", len(pcm)))
+
+    def microphone_lost(self, position: int) -> None:
+        self.told.put_nowait(("lost",))
+
+    async def next(self) -> tuple[object, ...]:
+        return await asyncio.wait_for(self.told.get(), WAIT_S)
+
+
+async def test_those_who_follow_the_microphone_hear_all_of_it_whatever_the_recogniser_does(tmp_path):
+    hall, sink = Hall(tmp_path), Following()
+    hall.captions._sink = sink
+    async with running(hall):
+        microphone = await hall.microphone()
+        await hall.captions.set_sitting(told(lang="sq"))  # there is no model for it
+        assert await sink.next() == ("sitting", "open", 1)
+        microphone.blocks.put_nowait(BLOCK)
+        assert await sink.next() == ("heard", len(BLOCK))
+        await hall.captions.set_sitting(told(version=2))
+        child = await hall.child()
+        assert await sink.next() == ("sitting", "open", 2)
+        child.messages.put_nowait(UnavailableError("killed"))
+        microphone.blocks.put_nowait(BLOCK)
+        assert await sink.next() == ("heard", len(BLOCK))
+        microphone.blocks.put_nowait(None)
+        assert await sink.next() == ("lost",)
+        await hall.captions.set_sitting(told("closed_to_public", version=3))
+        assert await sink.next() == ("sitting", "closed_to_public", 3)
