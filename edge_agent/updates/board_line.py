@@ -35,6 +35,7 @@ ERASE_S: Final = 20.0
 """The first piece of an upload is answered after the slot has been erased."""
 BACK_S: Final = 30.0
 """A reset, a swap of two slots, a start, and a watchdog that takes a bad start back."""
+BACK_ANSWER_S: Final = 0.5
 BACK_LOOK_S: Final = 0.1
 DISTURBED: Final = (
     OSError,
@@ -114,7 +115,7 @@ class BoardLine:
         Raises:
             UnavailableError: there is no such port, or somebody else has it.
         """
-        await self._open()
+        await self._open(ANSWER_S)
         return self
 
     async def __aexit__(
@@ -214,7 +215,7 @@ class BoardLine:
         while True:
             try:
                 await self._close()
-                await self._open()
+                await self._open(BACK_ANSWER_S)
                 boot = await self.boot()
             except UnavailableError:
                 pass  # it still starts, or its port is not there yet
@@ -223,11 +224,11 @@ class BoardLine:
                     return boot
             await asyncio.sleep(BACK_LOOK_S)  # noqa: TID251 - a board that starts tells nobody
 
-    async def _open(self) -> None:
+    async def _open(self, answer_s: float) -> None:
         transport = SMPSerialTransport(baudrate=BAUD, exclusive=True, write_timeout=ANSWER_S)
-        client = SMPClient(transport, str(self.port), timeout_s=ANSWER_S)
+        client = SMPClient(transport, str(self.port), timeout_s=answer_s)
         try:
-            await client.connect()
+            await client.connect(ANSWER_S)
         except TimeoutError as absent:
             raise UnavailableError(
                 f"board at {self.port}: the port is not there, or somebody else uses it; see to the cable"

@@ -87,6 +87,7 @@ class Board:
         self._busy_until = 0.0
         self._watchdog = 0.0
         self._answers = 0
+        self._said_ready = False
         self._deframer = Deframer(hardware.buffer)
         self._pull = False
         self._nudged, self._nudge = os.pipe()
@@ -174,6 +175,11 @@ class Board:
         return self._powered
 
     @property
+    def ready(self) -> bool:
+        """Whether its firmware answers on the line."""
+        return self._server is not None and time.monotonic() >= self._busy_until
+
+    @property
     def plugged(self) -> bool:
         """Whether its cable is in."""
         return self._line is not None
@@ -204,6 +210,7 @@ class Board:
     def _boot(self) -> None:
         """From the reset vector on."""
         self.boots += 1
+        self._said_ready = False
         self._server = self._running = None
         try:
             found = self.loader.boot()
@@ -244,6 +251,10 @@ class Board:
                 if self._pull:
                     self._take_out()
                 hangs = self._powered and self._server is None and self._running is not None
+                if not self._said_ready and self.ready:
+                    self._said_ready = True
+                    self._told("ready")
+                    self._changed.notify_all()
                 if hangs and time.monotonic() >= self._watchdog:
                     self._boot()
                 line = self._line
@@ -259,10 +270,11 @@ class Board:
                 self._hear(line, data)
 
     def _pause(self) -> float:
-        """Until the watchdog has to be looked at."""
-        if self._server is not None or not self._powered:
+        """Until it is ready, or the watchdog has to be looked at."""
+        if not self._powered or self._said_ready:
             return LOOK_S
-        return min(LOOK_S, max(0.0, self._watchdog - time.monotonic()))
+        until = self._watchdog if self._server is None else self._busy_until
+        return min(LOOK_S, max(0.0, until - time.monotonic()))
 
     def _hear(self, line: Line, data: bytes) -> None:
         for frame in self._deframer.feed(data):
