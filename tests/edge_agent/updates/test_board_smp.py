@@ -1,4 +1,4 @@
-"""What is the board's own in its adapter: an upload goes on, the line has one user, nothing is left behind."""
+"""What is the board's own in its adapter: uploads go on, the line has one user, nothing is left behind."""
 
 import asyncio
 import logging
@@ -85,9 +85,8 @@ def test_a_call_that_is_cancelled_leaves_no_process(board: Board, image: Path) -
             await call
 
     asyncio.run(asyncio.wait_for(story(), DEADLINE_S))
-    assert [
-        child for child in psutil.Process().children() if "board_child" in " ".join(child.cmdline())
-    ] == []
+    left = [" ".join(child.cmdline()) for child in psutil.Process().children()]
+    assert [words for words in left if "board_child" in words] == []
 
 
 def test_a_child_does_not_outlive_its_agent(board: Board, image: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cbor2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -273,8 +274,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     ),
 )
 def test_no_request_stops_the_firmware(server: Server, head: tuple[int, int, int], body: Any) -> None:
-    import cbor2
-
     data = body if isinstance(body, bytes) else cbor2.dumps(body)
     first, group, command = head
     answer = server.answer(HEADER.pack(first, 0, len(data), group, 5, command) + data)
