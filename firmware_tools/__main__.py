@@ -1,4 +1,4 @@
-"""`python -m firmware_tools COMMAND …`: images, boards, releases, the repository. `--help` lists the commands.
+"""`python -m firmware_tools COMMAND …`: images, boards, releases, the repository; `--help` lists them.
 
 Exit status by sysexits.h: 0 done; 64 wrong words; 65 a file or the board said no; 66 a file cannot be read;
 69 the board does not answer; 73 a file cannot be written. What went wrong is one sentence on stderr; with
@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; the exit status as the module says."""
-    parser = Parser(prog="python -m firmware_tools", description="Firmware of the I/O board.")
+    parser: argparse.ArgumentParser = Parser(prog="python -m firmware_tools", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for each in COMMANDS:
         each.add(commands)
