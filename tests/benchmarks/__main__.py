@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.benchmarks.report import Measurement
 
-BENCHMARKS = ("ingest", "documents", "captions", "agent_memory")
+BENCHMARKS = ("ingest", "documents", "captions", "agent_memory", "firmware")
 OUT = Path("build/bench.json")
 COLUMNS = ("name", "value", "unit", "baseline", "baseline_value", "ratio", "target", "held")
 
