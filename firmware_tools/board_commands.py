@@ -82,7 +82,7 @@ async def flash(port: Path, data: bytes, image: Image, progress: Progress) -> st
     except AgentError as error:
         raise type(error)(f"{error}; nothing was changed: {before.version} runs on") from error
     try:
-        await _once(port, lambda line: flashing.activate(line, version))
+        await _once(port, lambda line: flashing.activate(line, version, image.sha256))
         await _self_test(port, version)
         await _once(port, lambda line: flashing.commit(line, version))
     except AgentError as error:

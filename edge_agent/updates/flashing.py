@@ -81,17 +81,20 @@ async def stage(line: BoardLine, data: bytes, progress: Progress) -> Image:
     return image
 
 
-async def activate(line: BoardLine, version: str) -> None:
+async def activate(line: BoardLine, version: str, sha256: bytes | None = None) -> None:
     """Begin the trial of a staged version: it runs when this returns.
+
+    Two builds may carry one version; `sha256`, if given, says which of them is meant.
 
     Raises:
         RefusedError: it is not on the board, or the board did not keep it; the sentence says why.
         UnavailableError: the board does not answer.
     """
     slots = await line.slots()
-    if same(slots[0].version, version):
+    meant = [slot for slot in slots if same(slot.version, version) and sha256 in (None, slot.sha256)]
+    other = meant[0] if meant else None
+    if other is not None and other.active:
         return
-    other = next((slot for slot in slots[1:] if same(slot.version, version)), None)
     if other is None:
         raise RefusedError(f"version {version} is not on the board; put it there first")
     if not other.pending:

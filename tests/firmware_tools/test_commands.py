@@ -59,6 +59,13 @@ def test_a_flash_says_how_far_it_is_and_what_runs(board: Board, tmp_path: Path, 
     assert "next_reset" not in shown
 
 
+def test_another_build_of_the_same_version_takes_its_place(board: Board, tmp_path: Path) -> None:
+    other = firmware("1.2.3", size_bytes=10 * 1024)
+    assert flash(board, tmp_path, other) == os.EX_OK
+    assert board.running is not None
+    assert board.running.image.sha256 == parse(other).sha256
+
+
 def test_a_pulled_cable_is_gone_on_with(board: Board, tmp_path: Path, capsys: Captured) -> None:
     board.faults.unplug_at = 12_000
     hand = threading.Thread(target=lambda: (board.wait_for(lambda: not board.plugged, 30), board.plug()))
