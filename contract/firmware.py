@@ -12,6 +12,7 @@ import hashlib
 import re
 import struct
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Final
 
 from contract.errors import MalformedError
@@ -76,6 +77,24 @@ FLAGS: Final = {
     0x0800: "ARM thumb filter",
 }
 ENCRYPTED: Final = 0x0004 | 0x0008
+
+
+class Refusal(IntEnum):
+    """Field `refusal` of a board's statistics `boot`: why its boot loader did not keep the other image."""
+
+    NONE = 0
+    NOT_OURS = 1
+    DOWNGRADE = 2
+    OTHER_BOARD = 3
+    DID_NOT_STAY = 4
+
+
+class SelfTest(IntEnum):
+    """Field `self_test` of a board's statistics `health`."""
+
+    RUNS = 0
+    HELD = 1
+    FAILED = 2
 
 
 @dataclass(frozen=True)

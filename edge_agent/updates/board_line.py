@@ -9,7 +9,6 @@ import logging
 import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -26,6 +25,7 @@ from smpclient.transport import SMPTransportDisconnected
 from smpclient.transport.serial import SMPSerialTransport
 
 from contract.errors import MalformedError
+from contract.firmware import Refusal, SelfTest
 from contract.updates import version_key
 from edge_agent.errors import RefusedError, UnavailableError
 
@@ -52,24 +52,6 @@ DISTURBED: Final = (
 
 for _name in ("smp", "smpclient"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)  # they log whole frames
-
-
-class Refusal(IntEnum):
-    """Field `refusal` of the board's statistics `boot`: why the boot loader did not keep the other image."""
-
-    NONE = 0
-    NOT_OURS = 1
-    DOWNGRADE = 2
-    OTHER_BOARD = 3
-    DID_NOT_STAY = 4
-
-
-class SelfTest(IntEnum):
-    """Field `self_test` of the board's statistics `health`."""
-
-    RUNS = 0
-    HELD = 1
-    FAILED = 2
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from contextlib import suppress
 from typing import Final
 
 from contract.errors import MalformedError
-from contract.firmware import Image, parse, unfit
+from contract.firmware import Image, Refusal, SelfTest, parse, unfit
 from contract.updates import version_key
 from edge_agent.errors import RefusedError, UnavailableError
-from edge_agent.updates.board_line import BoardLine, Boot, Identity, Refusal, SelfTest, Slot
+from edge_agent.updates.board_line import BoardLine, Boot, Identity, Slot
 from edge_agent.updates.target import Health, NotYet, Unwell, Well
 
 RESTARTS_MAX: Final = 3

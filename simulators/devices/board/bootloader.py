@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contract.errors import MalformedError
-from contract.firmware import Image, parse, unfit
+from contract.firmware import Image, Refusal, parse, unfit
 from simulators.devices.board.flash import Flash
 
 BOOT_MAGIC: Final = bytes.fromhex("77c295f360d2ef7f3552500f2cb67980")
@@ -39,16 +39,6 @@ class Swap(IntEnum):
     TEST = 2
     PERM = 3
     REVERT = 4
-
-
-class Refusal(IntEnum):
-    """Why the last swap that was asked for was not made, or was taken back."""
-
-    NONE = 0
-    NOT_OURS = 1
-    DOWNGRADE = 2
-    OTHER_BOARD = 3
-    DID_NOT_STAY = 4
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import cbor2
 
+from contract.firmware import SelfTest
 from firmware_tools.program import Program
 from simulators.devices.board.bootloader import Bootloader, Found, Swap
 
@@ -195,18 +196,17 @@ class Server:
                 "security_counter": self._loader.counter,
                 "refusal": int(self._loader.refusal),
             },
-            "health": {"self_test": self._self_test()},
+            "health": {"self_test": int(self._self_test())},
         }
         name = _typed(body, "name", str)
         if name not in groups:
             raise SmpError(Generic.NOT_THERE)
         return {"name": name, "fields": groups[name]}
 
-    def _self_test(self) -> int:
-        """0 it still runs, 1 it held, 2 it failed."""
+    def _self_test(self) -> SelfTest:
         if not self._tested():
-            return 0
-        return 1 if self._program.well else 2
+            return SelfTest.RUNS
+        return SelfTest.HELD if self._program.well else SelfTest.FAILED
 
     # --- image ---
 

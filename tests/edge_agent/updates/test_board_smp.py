@@ -10,15 +10,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from contract.firmware import parse
+from contract.firmware import Refusal, parse
 from edge_agent.errors import RefusedError, UnavailableError
 from edge_agent.updates import flashing
-from edge_agent.updates.board_line import BoardLine, Boot, Identity, Refusal, plain_version
+from edge_agent.updates.board_line import BoardLine, Boot, Identity, plain_version
 from edge_agent.updates.board_smp import BoardTarget
 from simulators.devices.board.board import Board
 from tests.firmware_tools.images import board_with, firmware
 
-DEADLINE_S = 60.0
+DEADLINE_S = 150.0
 OLD = firmware("1.2.3")
 NEW = firmware("1.3.0", size_bytes=24 * 1024)
 IO_BOARD = Identity("io-board", 2, "io-0001")

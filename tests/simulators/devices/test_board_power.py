@@ -7,9 +7,9 @@ from pathlib import Path
 import cbor2
 import pytest
 
-from contract.firmware import parse
+from contract.firmware import Refusal, parse
 from firmware_tools.program import Program
-from simulators.devices.board.bootloader import Bootloader, Found, Refusal, Swap
+from simulators.devices.board.bootloader import Bootloader, Found, Swap
 from simulators.devices.board.flash import Flash, Layout, PowerCutError
 from simulators.devices.board.server import HEADER, Server
 from tests.firmware_tools.images import HARDWARE, firmware
