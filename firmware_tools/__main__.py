@@ -1,4 +1,4 @@
-"""`python -m firmware_tools COMMAND …`: images, boards, releases, the repository; `--help` lists them.
+"""`python -m firmware_tools COMMAND …`: images, boards, releases, repository. `--help` lists them.
 
 Exit status by sysexits.h: 0 done; 64 wrong words; 65 a file or the board said no; 66 a file cannot be read;
 69 the board does not answer; 73 a file cannot be written. What went wrong is one sentence on stderr; with

@@ -118,7 +118,10 @@ async def probe(line: BoardLine, version: str) -> Health:
                 return NotYet(f"the self-test of firmware {version} still runs")
     if any(slot.pending and same(slot.version, version) for slot in slots):
         return NotYet(f"firmware {version} waits for the board's reset")
-    return Unwell(f"{slots[0].version} runs again: {WHY[(await line.boot()).refusal]}")
+    refusal = (await line.boot()).refusal
+    if refusal is Refusal.NONE and any(same(slot.version, version) for slot in slots):
+        return NotYet(f"firmware {version} lies ready and was not begun since the board started")
+    return Unwell(f"{slots[0].version} runs again: {WHY[refusal]}")
 
 
 async def commit(line: BoardLine, version: str) -> None:

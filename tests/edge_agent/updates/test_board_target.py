@@ -1,4 +1,4 @@
-"""The board as a target of updates, tried by firmware of every kind; what all targets promise is in tests/ports."""
+"""The board as a target, with firmware of every kind; what all targets promise is in `tests/ports`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -73,26 +73,6 @@ async def health(target: Target) -> Health:
     while isinstance(said := await target.probe(NEW), NotYet):
         pass
     return said
-
-
-def test_a_good_version_runs_and_stays(rig: Rig) -> None:
-    target = rig.target
-
-    async def story() -> None:
-        assert await target.version() == OLD
-        image = rig.image("good")
-        await target.stage(image, NEW)
-        await target.stage(image, NEW)
-        assert await target.version() == OLD
-        await target.activate(NEW)
-        assert await health(target) == Well()
-        await target.commit(NEW)
-        rig.power_cycle()
-        assert await target.version() == NEW
-        await target.commit(NEW)
-        assert await health(target) == Well()
-
-    play(story)
 
 
 def test_a_trial_that_is_not_committed_is_over_with_the_power(rig: Rig) -> None:
