@@ -61,6 +61,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic(
         "updates", "{device}/updates/{update}", "device", 1, False, "Where an update stands on this device."
     ),
+    Topic(
         "recordings",
         "{device}/recordings/{recording}",
         "device",

@@ -37,6 +37,7 @@ from edge_agent.ports import Occupancy, Operation, SelfTest
 from edge_agent.settings import Recorder, Settings, load
 from edge_agent.telemetry.run import Readings, Telemetry
 from edge_agent.telemetry.sensors import Machine
+from edge_agent.updates.board_smp import BoardTarget
 from edge_agent.updates.parts import update_operations, updates_of
 from edge_agent.updates.run import OpenPremises
 from edge_agent.version import VERSION
@@ -51,6 +52,8 @@ EXIT_RESTART = os.EX_TEMPFAIL
 CLOCK_PERIOD_S = 600.0
 """How often the control plane is asked for nothing but its `Date`."""
 CLOCK_RETRY_S = 60.0
+BOARD_PERIOD_S = 3600.0
+"""How often the I/O board is asked which firmware runs; updates ask it themselves."""
 
 Run = Callable[[], Awaitable[None]]
 
@@ -67,6 +70,7 @@ class Parts:
     readings: list[Readings] = field(default_factory=list)
     busy: Occupancy = field(default_factory=OpenPremises)
     self_test: SelfTest = field(default_factory=dict)
+    board: BoardTarget | None = None
 
 
 @dataclass
@@ -146,6 +150,7 @@ async def _live(settings: Settings, file: Path) -> int:
         link=link,
         occupancy=parts.busy,
         self_test=parts.self_test,
+        board=parts.board,
         end=lambda: end.ask(EXIT_RESTART),
         chance=random.Random(),  # noqa: S311 jitter, not a secret
         environ=os.environ,
@@ -153,7 +158,7 @@ async def _live(settings: Settings, file: Path) -> int:
     if updates is not None:
         parts.tasks["updates"] = updates.run
         parts.operations |= update_operations(updates)
-    parts.operations |= _operations(settings, link, https, end)
+    parts.operations |= _operations(settings, link, https, end, parts.board)
     jobs = Jobs(link=link, journal=job_journal, operations=parts.operations)
     telemetry = Telemetry(
         link=link,
@@ -236,12 +241,15 @@ def _parts(settings: Settings, link: Link, https: DeviceHttps) -> Parts:
         from edge_agent.documents.run import Kiosk
 
         kiosk = Kiosk(settings, link, https)
+        port = settings.kiosk.board_port
+        board = BoardTarget(port) if port is not None else None
         return Parts(
-            tasks={"kiosk": kiosk.run},
+            tasks={"kiosk": kiosk.run, **(_board_tasks(board) if board is not None else {})},
             operations={"print-document": kiosk.print_operation},
             readings=[lambda: kiosk.readings],
             busy=kiosk,
             self_test={"printer": kiosk.printer_trouble},
+            board=board,
         )
     if settings.kind == "recorder" and settings.recorder is not None:
         from edge_agent.captions.operation import SetSittingOperation
@@ -280,7 +288,9 @@ def _recordings(settings: Settings, recorder: Recorder, link: Link, https: Devic
     return Recordings(link, recorder, memory, files, TusUploads(https, files))
 
 
-def _operations(settings: Settings, link: Link, https: DeviceHttps, end: End) -> dict[str, Operation]:
+def _operations(
+    settings: Settings, link: Link, https: DeviceHttps, end: End, board: BoardTarget | None
+) -> dict[str, Operation]:
     started = time.monotonic()
 
     def facts() -> dict[str, Any]:
@@ -291,6 +301,7 @@ def _operations(settings: Settings, link: Link, https: DeviceHttps, end: End) ->
             "outbox": msgspec.to_builtins(link.counts),
             "malformed": link.malformed,
             "clock_skew_ms": https.clock_skew_ms,
+            "board_firmware": board and board.known,
             "settings": _shown(settings),
         }
 
@@ -336,6 +347,22 @@ async def _watch_clock(https: DeviceHttps) -> None:
             await asyncio.sleep(CLOCK_RETRY_S)
         else:
             await asyncio.sleep(CLOCK_PERIOD_S)
+
+
+def _board_tasks(board: BoardTarget) -> dict[str, Run]:
+    return {"board": lambda: _watch_board(board)}
+
+
+async def _watch_board(board: BoardTarget) -> None:
+    """Diagnostics tell the firmware that the board last said it runs."""
+    while True:
+        try:
+            version = await board.version()
+        except AgentError as error:
+            log.warning("board_not_asked", extra={"sentence": str(error)})
+        else:
+            log.info("board_answered", extra={"firmware": version})
+        await asyncio.sleep(BOARD_PERIOD_S)
 
 
 def _wall_ms() -> int:

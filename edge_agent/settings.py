@@ -68,7 +68,8 @@ class Kiosk(_Section, frozen=True, kw_only=True):
 
     `kinds` are the documents that it offers, `language` is that of its first screen; `municipality` is the
     name in each language. `verify_url` is where anybody can verify a paper; receipts say it. `timezone` is
-    the civil time of receipts (Kosovo has no name of its own in the time zone database).
+    the civil time of receipts (Kosovo has no name of its own in the time zone database). `board_port` is the
+    serial line of the I/O board; a kiosk may have none.
     """
 
     page_host: str = "127.0.0.1"
@@ -76,6 +77,7 @@ class Kiosk(_Section, frozen=True, kw_only=True):
     printer_uri: str
     document_reader_port: Path
     receipt_printer_port: Path
+    board_port: Path | None = None
     terminal_url: str
     visit_idle_s: Seconds = 90.0
     print_timeout_s: Seconds = 120.0

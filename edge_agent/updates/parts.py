@@ -26,11 +26,14 @@ def updates_of(
     link: Link,
     occupancy: Occupancy,
     self_test: SelfTest,
+    board: Target | None,
     end: Callable[[], None],
     chance: Chance,
     environ: Mapping[str, str],
 ) -> Updates | None:
     """The updates of the device of `settings`, which stand in `file`; None where it trusts no repository.
+
+    `board` is its I/O board, if it has one.
 
     `end` asks the process to end and to be started again; `environ` tells what the launcher has started.
 
@@ -40,7 +43,7 @@ def updates_of(
     chosen = settings.updates
     if chosen.root_file is None:
         return None
-    targets = {
+    targets: dict[Component, Target] = {
         Component.AGENT: AgentTarget(
             Slots(Path(chosen.slots_dir or settings.data_dir / "slots")),
             running=VERSION,
@@ -50,8 +53,9 @@ def updates_of(
             self_test=self_test,
             end=end,
         ),
-        **_boards(settings),
     }
+    if board is not None:
+        targets[Component.FIRMWARE] = board
     return Updates(
         link=link,
         journal=SqliteJournal(settings.data_dir / "updates.db"),
@@ -70,8 +74,3 @@ def update_operations(updates: Updates) -> dict[str, Operation]:
         "apply-update": ApplyUpdateOperation(updates),
         "cancel-update": CancelUpdateOperation(updates),
     }
-
-
-def _boards(_settings: Settings) -> dict[Component, Target]:
-    """The I/O board of this device, if it has one."""
-    return {}

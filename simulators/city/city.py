@@ -21,6 +21,7 @@ import httpx
 from simulators import people
 from simulators.city import processes
 from simulators.city.files import write_embedded_broker, write_private, write_toml
+from simulators.city.firmware import IoBoard, Makers
 from simulators.city.folder import Folder
 from simulators.city.hardware import KioskHardware, Thermometer
 from simulators.city.plan import PYTHON, Plan, Ports, agent_settings, cloud_settings
@@ -72,6 +73,7 @@ class City:
         self.ports = Ports.free(plan)
         self.people = people.generate(plan.seed)
         self.releases = Releases(folder.cloud / "repository", folder.path / "keys")
+        self.firmware = Makers(folder.path / "firmware")
         self.tls = plan.broker != "embedded" and (
             plan.broker == "mosquitto" or shutil.which("mosquitto") is not None
         )
@@ -239,13 +241,19 @@ class City:
         raise CityError(self._failed("control-plane", f"was not healthy within {HEALTHY_S:g} s"))
 
     def _switch_on(self) -> None:
-        self.tell("kiosks: printers, document readers, receipt printers")
+        self.tell("kiosks: printers, document readers, receipt printers, an I/O board")
         with self._hardware:  # a city that is stopped meanwhile waits here for the printer in hand
             self._printers = Printers(self.folder.services / "printers", self.plan.printers)
             for device in self.plan.kiosk_ids:
                 if self._stopping:
                     return
-                self.kiosks[device] = KioskHardware(device, self._printers)
+                self.kiosks[device] = KioskHardware(device, self._printers, self._board(device))
+
+    def _board(self, device: str) -> IoBoard | None:
+        if device not in self.plan.board_ids:
+            return None
+        self.firmware.prepare()
+        return IoBoard(self.folder.device(device) / "board", device, self.firmware)
 
     def _switch_off(self) -> None:
         with self._hardware:
@@ -356,6 +364,7 @@ class City:
                 "receipt_printer_port": hardware.receipts.port,
                 "terminal_url": self.payments_url,
                 "verify_url": f"{self.ports.pages_url}/verify",
+                **({"board_port": hardware.board.port} if hardware.board is not None else {}),
             }
         else:
             models = self.plan.cache.resolve() / "models"

@@ -1,4 +1,4 @@
-"""The hardware of one kiosk: a printer, a document reader, a receipt printer; each can be used and broken."""
+"""The hardware of one kiosk: printer, document reader, receipt printer, I/O board; used and broken here."""
 
 import asyncio
 import random
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 
+from simulators.city.firmware import IoBoard
 from simulators.devices.document_reader import SimulatedDocumentReader
 from simulators.devices.printer import Fault, Printers, SimulatedPrinter
 from simulators.devices.receipt_printer import SimulatedReceiptPrinter
@@ -16,8 +17,8 @@ from simulators.people import Person
 class KioskHardware:
     """What stands in one kiosk's housing."""
 
-    def __init__(self, device: str, printers: Printers) -> None:
-        """Switch it on; takes until the printer answers.
+    def __init__(self, device: str, printers: Printers, board: IoBoard | None) -> None:
+        """Switch it on, with a board that is on already; takes until the printer answers.
 
         Raises:
             RuntimeError: the printer did not start.
@@ -26,6 +27,7 @@ class KioskHardware:
         self.printer: SimulatedPrinter = printers.start(device)
         self.reader = SimulatedDocumentReader()
         self.receipts = SimulatedReceiptPrinter()
+        self.board = board
         self._fault: Fault | None = None
 
     def lay_on_reader(self, person: Person) -> None:
@@ -43,9 +45,11 @@ class KioskHardware:
         return self._fault
 
     def close(self) -> None:
-        """Unplug what is not a process; the printers end with their `Printers`."""
+        """Unplug everything but the printers, which end with their `Printers`."""
         self.reader.close()
         self.receipts.close()
+        if self.board is not None:
+            self.board.close()
 
 
 class Thermometer:

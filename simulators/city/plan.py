@@ -47,6 +47,11 @@ class Plan:
         return [f"kiosk-{number:02d}" for number in range(1, self.kiosks + 1)]
 
     @property
+    def board_ids(self) -> list[str]:
+        """Kiosks with an I/O board whose firmware can be updated: the first one."""
+        return self.kiosk_ids[:1]
+
+    @property
     def hall_ids(self) -> list[str]:
         """hall-01, hall-02, …"""
         return [f"hall-{number:02d}" for number in range(1, self.halls + 1)]

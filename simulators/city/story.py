@@ -23,6 +23,7 @@ from simulators.city.city import ADMIN, City, Password
 from simulators.city.hardware import CityHands
 from simulators.city.paper import code_on
 from simulators.city.report import Report, StepError
+from simulators.city.story_firmware import FirmwareStory
 from simulators.city.story_recordings import recording_arrives
 from simulators.city.story_updates import UpdateStory
 from simulators.city.visitor import Page, Visitor
@@ -105,7 +106,9 @@ class Story:
                     device = self.city.plan.kiosk_ids[0]
                     await self.step(f"the agent of {device} restarts", 60, partial(self.restart, device))
                 await self.step("the agents of all devices restart", 120, self.restart_all)
-                await UpdateStory(self.city, self.staff, self.step).play()
+                updates = UpdateStory(self.city, self.staff, self.step)
+                await updates.play()
+                await FirmwareStory(self.city, updates).play()
                 await self.step("every job has ended", 30, self.jobs_over)
                 await self.step("at the end every device is there and well", 60, self.look_at_fleet)
 

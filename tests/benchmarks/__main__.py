@@ -16,6 +16,7 @@ BENCHMARKS = (
     "captions_vosk",
     "uploads",
     "agent_memory",
+    "firmware",
     "dashboards",
 )
 OUT = Path("build/bench.json")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -17,9 +18,10 @@ from hypothesis import strategies as st
 from imgtool import keys, version
 from imgtool.image import Image as ImgtoolImage
 
+from contract.firmware import IMAGE_BYTES_MAX, MAGIC, SECURITY_COUNTER, Image
 from firmware_tools.__main__ import main
 from firmware_tools.errors import RefusedError
-from firmware_tools.image import IMAGE_BYTES_MAX, MAGIC, SECURITY_COUNTER, Image, parse, read_key, verify
+from firmware_tools.image import parse, read_key, verify
 
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 FOREIGN = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
@@ -215,12 +217,12 @@ def test_the_command_refuses_with_a_sentence(
     image, key = tmp_path / "board.bin", tmp_path / "public.pem"
     image.write_bytes(signed[:-1])
     key.write_bytes(pem(FOREIGN.public_key()))
-    assert main(["inspect", str(image)]) == 1
+    assert main(["inspect", str(image)]) == os.EX_DATAERR
     assert capsys.readouterr().err.startswith("board.bin: truncated")
-    assert main(["inspect", str(tmp_path / "absent.bin")]) == 1
+    assert main(["inspect", str(tmp_path / "absent.bin")]) == os.EX_NOINPUT
     assert "cannot be read" in capsys.readouterr().err
     image.write_bytes(signed)
-    assert main(["inspect", str(image), "--key", str(key), "--json"]) == 1
+    assert main(["inspect", str(image), "--key", str(key), "--json"]) == os.EX_DATAERR
     assert json.loads(capsys.readouterr().out)["refused"].startswith("foreign key")
 
 

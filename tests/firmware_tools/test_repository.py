@@ -1,6 +1,7 @@
 """Keys, publishing, rotation, and the commands around them."""
 
 import json
+import os
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -130,7 +131,7 @@ def test_the_commands_make_publish_renew_and_tell(tmp_path: Path, capsys: pytest
     assert "expires" in told("refresh", *where)
     status = told("status", "--repository", repository)
     assert [each["version"] for each in status["targets"]] == ["1.3.0+7"]  # type: ignore[attr-defined]
-    assert main(["publish", *where, "agent/x.zip"]) == 1
+    assert main(["publish", *where, "agent/x.zip"]) == os.EX_DATAERR
     assert "--version" in capsys.readouterr().err
-    assert main(["status", "--repository", str(tmp_path / "nothing")]) == 1
+    assert main(["status", "--repository", str(tmp_path / "nothing")]) == os.EX_DATAERR
     assert "no whole repository" in capsys.readouterr().err

@@ -1,18 +1,22 @@
-"""One suite for what an update is put onto: a fake that can be read in a minute, and the agent's slots."""
+"""One suite for what an update is put onto: a fake to read in a minute, the agent's slots, the I/O board."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edge_agent.errors import RefusedError
 from edge_agent.updates.agent_target import AgentTarget
+from edge_agent.updates.board_smp import BoardTarget
 from edge_agent.updates.slots import BASE, Slots, choose
 from edge_agent.updates.target import Health, NotYet, Target, Unwell, Well
 from tests.edge_agent.updates.bundles import agent_wheel, bundle
+from tests.firmware_tools.images import HARDWARE, board_with, firmware
 
 OLD, NEW = "1.0.0", "2.0.0"
+DEADLINE_S = 100.0
 
 
 class MemoryTarget:
@@ -51,12 +55,28 @@ class MemoryTarget:
             self.trial, self.undone = "", version
 
 
-class Bench:
-    """A target as the launcher would leave it: after each end of the process a new one is made."""
+def release(folder: Path) -> Path:
+    """The agent's version `NEW`."""
+    return bundle(folder / "r.zip", NEW, [agent_wheel(folder / "w", NEW)])
 
-    def __init__(self, make: Callable[[], Target], trouble: Callable[[str], None]) -> None:
+
+class Bench:
+    """A target as the launcher would leave it: after each end of the process a new one is made.
+
+    `image` makes the file of version `NEW` in a folder; `close` puts the hardware away.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Target],
+        trouble: Callable[[str], None],
+        image: Callable[[Path], Path] = release,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
         self._make = make
         self.trouble = trouble
+        self.image = image
+        self.close = close
         self.target = make()
 
     def restart(self) -> None:
@@ -66,7 +86,7 @@ class Bench:
         """Call it; for the agent some calls end the process and never return."""
 
         async def bounded() -> None:
-            await asyncio.wait_for(getattr(self.target, name)(*words), 5.0)
+            await asyncio.wait_for(getattr(self.target, name)(*words), DEADLINE_S)
 
         try:
             asyncio.run(bounded())
@@ -120,15 +140,28 @@ def slots(folder: Path) -> Bench:
     return Bench(make, lambda said: answers.update(printer=said))
 
 
-@pytest.fixture(params=[memory, slots])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+def board(folder: Path) -> Bench:
+    """A board whose self-test is over at once; the agent's process ends and goes, the board stays."""
+    on = board_with(folder, firmware(OLD), replace(HARDWARE, self_test_s=0.0))
+
+    def image(folder: Path) -> Path:
+        path = folder / "new.bin"
+        path.write_bytes(firmware(NEW))
+        return path
+
+    return Bench(lambda: BoardTarget(on.port), pytest.fail, image, on.close)
+
+
+@pytest.fixture(params=[memory, slots, board])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     made: Bench = request.param(tmp_path)
-    return made
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def image(tmp_path: Path) -> Path:
-    return bundle(tmp_path / "r.zip", NEW, [agent_wheel(tmp_path / "w", NEW)])
+def image(bench: Bench, tmp_path: Path) -> Path:
+    return bench.image(tmp_path)
 
 
 def tried(bench: Bench, image: Path) -> None:
@@ -171,6 +204,7 @@ def test_what_was_rolled_back_can_be_tried_again(bench: Bench, image: Path) -> N
     assert bench.probe(NEW) == Well()
 
 
+@pytest.mark.parametrize("bench", [memory, slots], indirect=True)
 def test_hardware_that_no_longer_answers_is_said(bench: Bench, image: Path) -> None:
     tried(bench, image)
     bench.trouble("the printer does not answer")
@@ -189,15 +223,15 @@ def test_what_is_no_release_is_refused(bench: Bench, tmp_path: Path) -> None:
     assert bench.runs == OLD
 
 
-def test_hardware_that_was_broken_before_is_not_the_releases_fault(tmp_path: Path, image: Path) -> None:
-    bench = slots(tmp_path)
+@pytest.mark.parametrize("bench", [slots], indirect=True)
+def test_hardware_that_was_broken_before_is_not_the_releases_fault(bench: Bench, image: Path) -> None:
     bench.trouble("the printer does not answer")
     tried(bench, image)
     assert bench.probe(NEW) == Well()
 
 
-def test_a_trial_that_is_started_too_often_is_found_undone(tmp_path: Path, image: Path) -> None:
-    bench = slots(tmp_path)
+@pytest.mark.parametrize("bench", [slots], indirect=True)
+def test_a_trial_that_is_started_too_often_is_found_undone(bench: Bench, image: Path) -> None:
     tried(bench, image)
     for _ in range(3):
         bench.restart()
@@ -207,7 +241,8 @@ def test_a_trial_that_is_started_too_often_is_found_undone(tmp_path: Path, image
     assert "3 times" in health.sentence
 
 
-def test_without_a_launcher_nothing_is_staged(tmp_path: Path, image: Path) -> None:
+@pytest.mark.parametrize("bench", [slots], indirect=True)
+def test_without_a_launcher_nothing_is_staged(bench: Bench, tmp_path: Path, image: Path) -> None:
     target = AgentTarget(
         Slots(tmp_path / "slots"),
         running=OLD,
