@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from cloud.database.engine import for_reading
 from cloud.errors import RefusedError
 from cloud.recordings import runs
-from cloud.recordings.core import Reason
+from cloud.recordings.turns import Reason
 
 log = logging.getLogger(__name__)
 

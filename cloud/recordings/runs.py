@@ -11,11 +11,11 @@ from cloud.database.models.recordings import FloorTurn, Recording, RecordingSegm
 from cloud.database.models.recordings import TranscriptPiece as PieceRow
 from cloud.database.models.transcription import TranscriptionRun, TranscriptionStretch
 from cloud.errors import RefusedError
-from cloud.recordings.core import OPEN, RUN, Reason, StretchFacts, Turn, next_turn
 from cloud.recordings.guards import Heard
 from cloud.recordings.joining import FloorChange, Piece
 from cloud.recordings.sound import Segment
 from cloud.recordings.stretches import Stretch
+from cloud.recordings.turns import OPEN, RUN, Reason, StretchFacts, Turn, next_turn
 from contract.recordings import RECORDING
 
 DRAFTED = "drafted"

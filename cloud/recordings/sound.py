@@ -18,8 +18,8 @@ from obstore.exceptions import NotFoundError
 from obstore.store import ObjectStore
 
 from cloud.errors import RefusedError
-from cloud.recordings.core import Reason
 from cloud.recordings.stretches import FRAME_MS, Stretch
+from cloud.recordings.turns import Reason
 from contract.recordings import RATE_HZ_MAX, RATE_HZ_MIN
 
 BLOCK_BYTES = 2 * 1024 * 1024

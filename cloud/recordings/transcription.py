@@ -21,15 +21,15 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.database.engine import for_reading
 from cloud.database.models.transcription import TranscriptionStretch
-from cloud.recordings import core, runs, sound, stretches
+from cloud.recordings import runs, sound, stretches, turns
 from cloud.recordings.cards import Card
-from cloud.recordings.core import Reason
 from cloud.recordings.guards import Heard
 from cloud.recordings.joining import Floor, pieces
 from cloud.recordings.listening import listen_key
 from cloud.recordings.queue import CLASS, INSTANCE
 from cloud.recordings.sound import ListenCopy, Samples, SoundError
 from cloud.recordings.stretches import Timeline
+from cloud.recordings.turns import Reason
 
 log = logging.getLogger(__name__)
 
@@ -74,13 +74,13 @@ class Transcription(DBOSConfiguredInstance):
     @DBOS.workflow()
     def transcribe(self, recording: str, attempt: int) -> str:
         """Do what the run asks for until it has ended; gives the state in which it is."""
-        turns = {"prepare": self._prepare, "hear": self._hear, "write": self._write, "give-up": self._give_up}
+        steps = {"prepare": self._prepare, "hear": self._hear, "write": self._write, "give-up": self._give_up}
         do, number = "prepare", 0
         try:
             for _ in range(TURNS_MAX):
-                if do not in turns:
+                if do not in steps:
                     return do
-                do, number = turns[do](recording, attempt, number)
+                do, number = steps[do](recording, attempt, number)
         except error.DBOSMaxStepRetriesExceeded:
             self._failed(recording, attempt)
         return "failed"
@@ -91,7 +91,7 @@ class Transcription(DBOSConfiguredInstance):
         bench = self._bench
         with bench.sessions.begin() as database:
             run = runs.load(database, recording, attempt)
-            if run.state not in core.OPEN or run.stretches is not None:
+            if run.state not in turns.OPEN or run.stretches is not None:
                 return self._next(database, recording, attempt)
             lang = runs.begin(database, run, bench.clock()).lang
             segments = runs.segments(database, recording)
@@ -102,7 +102,7 @@ class Transcription(DBOSConfiguredInstance):
         except SoundError as broken:
             log.warning("recording_unreadable", extra={"recording": recording, "reason": str(broken)})
             return self._end(recording, attempt, "fail", broken.reason, broken.segment)
-        refused = core.refusal(
+        refused = turns.refusal(
             model=bench.engine is not None,
             measured=lang in bench.card.languages,
             allowed=lang in bench.allowed,
@@ -112,7 +112,7 @@ class Transcription(DBOSConfiguredInstance):
         cuts = stretches.cut(levels, total_ms, target_ms=bench.stretch_ms, slack_ms=bench.slack_ms)
         with bench.sessions.begin() as database:
             run = runs.load(database, recording, attempt)
-            if run.state in core.OPEN and run.stretches is None:
+            if run.state in turns.OPEN and run.stretches is None:
                 runs.plan(database, run, cuts, bench.clock())
                 database.flush()
             return self._next(database, recording, attempt)
@@ -132,7 +132,7 @@ class Transcription(DBOSConfiguredInstance):
         with bench.sessions.begin() as database:
             run = runs.load(database, recording, attempt)
             row = database.get(TranscriptionStretch, (recording, attempt, number))
-            if run.state not in core.OPEN or row is None or row.heard is not None:
+            if run.state not in turns.OPEN or row is None or row.heard is not None:
                 return self._next(database, recording, attempt)
             row.begun += 1
             stretch = stretches.Stretch(row.start_ms, row.end_ms)
@@ -161,7 +161,7 @@ class Transcription(DBOSConfiguredInstance):
         bench = self._bench
         with bench.sessions.begin() as database:
             run = runs.load(database, recording, attempt)
-            if run.state in core.OPEN:
+            if run.state in turns.OPEN:
                 session = runs.begin(database, run, bench.clock()).session
                 timeline = Timeline(
                     (each.start_ms, each.duration_ms) for each in runs.segments(database, recording)

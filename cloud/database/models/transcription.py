@@ -9,9 +9,9 @@ from cloud.database.models.base import Base
 
 
 class TranscriptionRun(Base):
-    """One attempt to transcribe a recording; `state` is one of `cloud.recordings.core.RUN`.
+    """One attempt to transcribe a recording; `state` is one of `cloud.recordings.turns.RUN`.
 
-    `reason` says why there is no draft (a code of `cloud.recordings.core.Reason`), `segment` of which segment
+    `reason` says why there is no draft (a code of `cloud.recordings.turns.Reason`), `segment` of which segment
     it speaks. `stretches` is how many there are, once that is known; `transcript` is what came of it.
     """
 

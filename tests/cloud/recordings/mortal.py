@@ -21,11 +21,11 @@ from cloud.database.metadata import complete
 from cloud.database.workflows import running
 from cloud.recordings import queue, runs
 from cloud.recordings.cards import card
-from cloud.recordings.core import OPEN
 from cloud.recordings.guards import Heard, Word
 from cloud.recordings.orders import Orders
 from cloud.recordings.sound import ENGINE_HZ, Samples
 from cloud.recordings.transcription import Bench, Transcription
+from cloud.recordings.turns import OPEN
 from cloud.recordings.worker import Lease
 from tests.cloud.recordings.halls import RECORDING, store
 
