@@ -1,6 +1,7 @@
 """The copy of a recording that people listen to: one file, read in ranges as browsers ask for them."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import obstore
@@ -69,3 +70,9 @@ def part_of(header: str | None, size: int) -> Part | None:
 def read(store: ObjectStore, recording: str, part: Part) -> bytes:
     """Those bytes."""
     return bytes(obstore.get_range(store, listen_key(recording), start=part.start, end=part.end))
+
+
+def pieces(store: ObjectStore, recording: str, size: int) -> Iterator[bytes]:
+    """The whole copy, a piece at a time."""
+    for start in range(0, size, RANGE_BYTES_MAX):
+        yield read(store, recording, Part(start, min(start + RANGE_BYTES_MAX, size), size))

@@ -42,7 +42,7 @@ def work(settings: Settings, clock: Callable[[], datetime]) -> None:
         engine = connect(settings.main_database_url)
         migrate.check(engine)
         sessions = sessionmaker(engine, expire_on_commit=False)
-        objects = settings.data_dir / "objects"
+        objects = settings.objects_dir
         objects.mkdir(mode=0o700, exist_ok=True)
         speech = Whisper(chosen.model_dir, chosen.threads) if chosen.model_dir is not None else None
         bench = Bench(

@@ -11,8 +11,8 @@ from cloud.database.models.base import Base
 class TranscriptionRun(Base):
     """One attempt to transcribe a recording; `state` is one of `cloud.recordings.turns.RUN`.
 
-    `reason` says why there is no draft (a code of `cloud.recordings.turns.Reason`), `segment` of which segment
-    it speaks. `stretches` is how many there are, once that is known; `transcript` is what came of it.
+    `reason` says why there is no draft (a code of `cloud.recordings.turns.Reason`), `segment` of which
+    segment it speaks. `stretches` is how many there are, once known; `transcript` is what came of it.
     """
 
     __tablename__ = "transcription_runs"

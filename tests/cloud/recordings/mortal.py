@@ -8,6 +8,7 @@ engine; it ends with 0 when the run has ended. At POINT (`-` for none) the proce
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,11 @@ MORE_POINTS = ("hear before 1", "hear before 3", "write before 1", "write after 
 """Where the worker is killed; the long form has all of them."""
 
 
+GO = Path("go")
+"""A worker that stalls goes on when this is in its folder; until then it does not say that it lives."""
+stalled = threading.Event()
+
+
 class Engine:
     """Hears one word in each second; it is the second's number in the stretch."""
 
@@ -59,7 +65,9 @@ def mortal(point: str, name: str, do: Callable[..., Any]) -> Callable[..., Any]:
             os.kill(os.getpid(), signal.SIGKILL)
         if point == f"{name} stalls {calls}":
             print("stalled", flush=True)
-            os.kill(os.getpid(), signal.SIGSTOP)
+            stalled.set()
+            while not GO.exists():
+                time.sleep(0.05)
         result = do(*arguments, **named)
         if point == f"{name} after {calls}":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -84,6 +92,7 @@ def control(folder: Path, point: str) -> None:
 
 
 def worker(folder: Path, point: str, executor: str) -> None:
+    os.chdir(folder)
     url = f"sqlite:///{folder / 'fleet.db'}"
     sessions = sessionmaker(connect(url), expire_on_commit=False)
     speech = Engine()
@@ -115,11 +124,12 @@ def worker(folder: Path, point: str, executor: str) -> None:
     ):
         until = time.monotonic() + LIVE_S
         while time.monotonic() < until:
-            lease.renew()
-            lease.take_over()
+            if not stalled.is_set() or GO.exists():
+                lease.renew()
+                lease.take_over()
             with sessions() as database:
                 run = runs.newest(database, RECORDING)
-            if run is not None and run.state not in OPEN:
+            if run is not None and run.state not in OPEN and (not stalled.is_set() or GO.exists()):
                 print(run.state, flush=True)
                 os._exit(0)
             time.sleep(0.1)

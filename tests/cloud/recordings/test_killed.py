@@ -153,6 +153,6 @@ def test_another_worker_takes_over_and_the_stalled_one_disturbs_nobody(
         other = live("worker", str(folder), "-", "w-2")
         assert other.returncode == 0, other.stderr[-2000:]
         assert one_draft(folder) == undisturbed
-        late.send_signal(signal.SIGCONT)
+        (folder / "go").touch()
         assert late.wait(PROCESS_S) == 0
     assert one_draft(folder) == undisturbed
