@@ -37,7 +37,7 @@ TURNS_MAX = 2000
 """Steps of one run: a week of sound in stretches of ten minutes, and the rest."""
 ATTEMPTS = 3
 """Of a step that an error ends."""
-RETRY_S = 2.0
+RETRY_S = 0.5
 
 
 class Engine(Protocol):
