@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.benchmarks.report import Measurement
 
-BENCHMARKS = ("ingest", "documents", "captions", "uploads", "agent_memory")
+BENCHMARKS = ("ingest", "documents", "captions", "uploads", "agent_memory", "transcription")
 OUT = Path("build/bench.json")
 COLUMNS = ("name", "value", "unit", "baseline", "baseline_value", "ratio", "target", "held")
 
