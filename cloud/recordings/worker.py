@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from cloud.database import migrate
 from cloud.database.engine import connect
 from cloud.database.lock import executor_lock
+from cloud.database.metadata import complete
 from cloud.database.models.transcription import TranscriptionWorker
 from cloud.database.workflows import running
 from cloud.recordings import cards, queue
@@ -41,6 +42,7 @@ def work(settings: Settings, clock: Callable[[], datetime]) -> None:
     with executor_lock(settings.data_dir, chosen.executor_id):
         engine = connect(settings.main_database_url)
         migrate.check(engine)
+        complete()  # a table cannot be written whose neighbours nobody has imported
         sessions = sessionmaker(engine, expire_on_commit=False)
         objects = settings.objects_dir
         objects.mkdir(mode=0o700, exist_ok=True)

@@ -5,17 +5,24 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Timer
 
 import psutil
 import pytest
+from sqlalchemy.orm import sessionmaker
 
+from cloud.database.engine import connect
 from cloud.errors import SettingsError
+from cloud.recordings import runs
 from cloud.recordings.cards import card
+from cloud.recordings.listening import size_of
+from cloud.recordings.turns import Reason
 from cloud.recordings.whisper import Whisper
 from cloud.settings import load
 from tests.cloud.planes import SETTINGS
+from tests.cloud.recordings.halls import RECORDING, Take, arrive, store, tone
 
 ROOT = Path(__file__).parents[3]
 COMMAND_S = 60
@@ -68,6 +75,25 @@ def test_a_worker_is_nice_alone_and_ends_when_asked(settings: Path, worker: subp
     assert "executor_id transcription-1 runs already" in second.stderr
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(COMMAND_S) == 0
+
+
+def test_it_takes_what_the_control_plane_hands_over(settings: Path, worker: subprocess.Popen[str]) -> None:
+    """The program as it ships, without a model: there is sound to listen to, and a reason for no draft."""
+    data = settings.parent / "data"
+    sessions = sessionmaker(connect(f"sqlite:///{data / 'fleet.db'}"))
+    with sessions.begin() as database:
+        arrive(database, store(data / "objects"), [Take(tone(2000), 16_000, 0)], datetime.now(UTC))
+    handed = [sys.executable, "-m", "tests.cloud.recordings.mortal", "control", str(data), "-"]
+    assert subprocess.run(handed, cwd=ROOT, timeout=COMMAND_S).returncode == 0
+    assert worker.stderr is not None
+    while '"transcription_ended"' not in (line := worker.stderr.readline()):
+        assert line, "the worker ended"
+    with sessions() as database:
+        run_ = runs.newest(database, RECORDING)
+    sessions.kw["bind"].dispose()
+    assert run_ is not None
+    assert (run_.state, run_.reason) == ("refused", Reason.NO_MODEL)
+    assert size_of(store(data / "objects"), RECORDING) is not None
 
 
 def test_wrong_settings_say_what_to_do(settings: Path, tmp_path: Path) -> None:
