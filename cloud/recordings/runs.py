@@ -13,8 +13,7 @@ from cloud.database.models.transcription import TranscriptionRun, TranscriptionS
 from cloud.errors import RefusedError
 from cloud.recordings.guards import Heard
 from cloud.recordings.joining import FloorChange, Piece
-from cloud.recordings.sound import Segment
-from cloud.recordings.stretches import Stretch
+from cloud.recordings.stretches import Segment, Stretch
 from cloud.recordings.turns import OPEN, RUN, Reason, StretchFacts, Turn, next_turn
 from contract.recordings import RECORDING
 

@@ -18,7 +18,7 @@ from obstore.exceptions import NotFoundError
 from obstore.store import ObjectStore
 
 from cloud.errors import RefusedError
-from cloud.recordings.stretches import FRAME_MS, Stretch
+from cloud.recordings.stretches import FRAME_MS, Segment, Stretch
 from cloud.recordings.turns import Reason
 from contract.recordings import RATE_HZ_MAX, RATE_HZ_MIN
 
@@ -51,18 +51,6 @@ class SoundError(RefusedError):
         super().__init__(f"segment {segment}: {sentence}")
         self.reason = reason
         self.segment = segment
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One stored segment; `start_ms` is when it begins in the sitting."""
-
-    number: int
-    start_ms: int
-    duration_ms: int
-    size: int
-    sha256: str
-    key: str
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,18 @@ QUIET_FRAMES = 5
 
 
 @dataclass(frozen=True)
+class Segment:
+    """One stored segment; `start_ms` is when it begins in the sitting."""
+
+    number: int
+    start_ms: int
+    duration_ms: int
+    size: int
+    sha256: str
+    key: str
+
+
+@dataclass(frozen=True)
 class Stretch:
     """A part of the sound that is transcribed at once, in ms of audio; the end is not in it."""
 

@@ -117,7 +117,7 @@ class Transcription(DBOSConfiguredInstance):
                 database.flush()
             return self._next(database, recording, attempt)
 
-    def _look(self, recording: str, segments: list[sound.Segment]) -> tuple[list[float], int]:
+    def _look(self, recording: str, segments: list[stretches.Segment]) -> tuple[list[float], int]:
         with tempfile.TemporaryDirectory(prefix="listen-") as folder:
             path = Path(folder) / "listen.ogg"
             with ListenCopy(path) as copy:

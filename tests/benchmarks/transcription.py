@@ -21,8 +21,8 @@ from obstore.store import LocalStore
 from cloud.recordings import sound
 from cloud.recordings.joining import Floor, pieces
 from cloud.recordings.models import WHISPER_DIR
-from cloud.recordings.sound import ListenCopy, Segment
-from cloud.recordings.stretches import cut
+from cloud.recordings.sound import ListenCopy
+from cloud.recordings.stretches import Segment, cut
 from cloud.recordings.whisper import BATCH, BEAM, Whisper
 from tests import speech
 from tests.benchmarks.report import Measurement

@@ -11,8 +11,8 @@ from cloud.recordings import sound
 from cloud.recordings.guards import Doubt
 from cloud.recordings.joining import Floor, FloorChange, Piece, pieces
 from cloud.recordings.models import WANTED, WHISPER_DIR
-from cloud.recordings.sound import ENGINE_HZ, ListenCopy, Segment
-from cloud.recordings.stretches import cut
+from cloud.recordings.sound import ENGINE_HZ, ListenCopy
+from cloud.recordings.stretches import Segment, cut
 from cloud.recordings.transcription import _moved
 from cloud.recordings.whisper import Whisper
 from simulators.debate.synthesis import SpokenLine
