@@ -226,9 +226,7 @@ class Uploads:
         if self._objects.incoming(upload).exists():
             self._hold_against_digest(place)
             self._objects.take_in(upload, key)
-        elif (
-            self._objects.size(key) != place.size
-        ):  # else: moved in already, by a control plane that then died
+        elif self._objects.size(key) != place.size:  # else a control plane has moved it in and died then
             self._record(upload, 0)
             raise UploadError(UploadProblem.OFFSET, "what had come is gone from the disk; go on at 0")
         now = self._clock()

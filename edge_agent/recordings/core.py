@@ -172,7 +172,7 @@ class Recorder:
                 return self._upload_part(event, now)
             case m.TimePassed():
                 return self._time_passed(now)
-            case m.FloorTold() | m.FloorLost() | m.FloorRefused():
+            case m.FloorTold() | m.FloorNonsense() | m.FloorLost() | m.FloorRefused():
                 return []
             case _:
                 assert_never(event)
@@ -489,6 +489,8 @@ class Recorder:
         match event:
             case m.FloorTold(seat, on, position):
                 return self._floor.told(seat, on, self._floor_ms(position))
+            case m.FloorNonsense(reason):
+                return self._floor.line_refused(reason)
             case m.FloorLost(_, position):
                 return self._floor.lost(event, self._floor_ms(position), now)
             case m.FloorRefused(refused):

@@ -30,6 +30,7 @@ class Floor:
         self._unsent: deque[FloorEvent] = deque()
         self._resend_at: Instant | None = None
         self.dropped = 0
+        self.refused_lines = 0
 
     def started(self) -> list[Effect]:
         """The agent begins."""
@@ -51,7 +52,7 @@ class Floor:
     def told(self, seat: str, on: bool, at_ms: int) -> list[Effect]:
         """The microphone system has spoken; saying the same again changes nothing."""
         if not _SEAT.fullmatch(seat) or (on and len(self._on) >= SEATS_MAX):
-            return [Note("floor_line_refused", {"reason": "no seat, or too many"}, "warning")]
+            return self.line_refused("no seat, or too many")
         self._failures = 0
         if on == (seat in self._on):
             return []
@@ -61,6 +62,13 @@ class Floor:
             del self._on[seat]
         action = FloorAction.TAKEN if on else FloorAction.RELEASED
         return [self._tell(seat, action, at_ms)] if self._session is not None else []
+
+    def line_refused(self, reason: str) -> list[Effect]:
+        """A line makes no sense; the 1st, 2nd, 4th, 8th … of them is noted, so that no log is flooded."""
+        self.refused_lines += 1
+        if self.refused_lines & (self.refused_lines - 1):
+            return []
+        return [Note("floor_line_refused", {"reason": reason, "count": str(self.refused_lines)}, "warning")]
 
     def lost(self, event: FloorLost, at_ms: int, now: Instant) -> list[Effect]:
         """Nobody knows any more who has the floor."""

@@ -146,6 +146,13 @@ class FloorTold:
 
 
 @dataclass(frozen=True)
+class FloorNonsense:
+    """The floor command wrote a line that is not understood."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class FloorLost:
     """A run of the floor command ended."""
 
@@ -183,6 +190,7 @@ Event = (
     | StoredTold
     | UploadFailed
     | FloorTold
+    | FloorNonsense
     | FloorLost
     | FloorRefused
     | TimePassed

@@ -309,7 +309,7 @@ class Recordings:
         try:
             turn = await source.read()
         except MalformedError as error:
-            log.warning("floor_line_refused", extra={"reason": str(error)})
+            self._tell(m.FloorNonsense(str(error)))
             return
         self._tell(m.FloorTold(turn.seat, turn.on, self._position_now()))
 

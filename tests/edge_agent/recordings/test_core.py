@@ -464,7 +464,10 @@ def test_a_seat_that_is_no_id_is_refused():
     world.sitting()
     world.tell(m.FloorTold("Ana Krasniqi", True, 300))
     assert world.floor == []
-    assert world.notes[-1].event == "floor_line_refused"
+    for _ in range(99):
+        world.tell(m.FloorNonsense("no JSON"))
+    refused = [note.details["count"] for note in world.notes if note.event == "floor_line_refused"]
+    assert refused == ["1", "2", "4", "8", "16", "32", "64"]
 
 
 # Everything at once
