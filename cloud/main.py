@@ -18,8 +18,10 @@ from functools import partial
 import msgspec
 import sqlalchemy as sa
 from fastapi import FastAPI
+from obstore.store import LocalStore
 from sqlalchemy.orm import Session, sessionmaker
 
+from cloud.assembly import pages as assembly_pages
 from cloud.broker import Broker
 from cloud.captions import pages as caption_pages
 from cloud.captions import staff as caption_staff
@@ -60,8 +62,12 @@ from cloud.operators import access
 from cloud.operators import pages as operator_pages
 from cloud.operators.accounts import Accounts
 from cloud.recordings import api as recording_api
+from cloud.recordings import cards, queue
+from cloud.recordings import pages as recording_pages
 from cloud.recordings.news import News as RecordingNews
 from cloud.recordings.objects import FolderObjects
+from cloud.recordings.orders import SWEEP_EVERY_S as SWEEP_TRANSCRIPTIONS_S
+from cloud.recordings.orders import Orders
 from cloud.recordings.uploads import Uploads
 from cloud.settings import Settings
 from cloud.telemetry import pages as telemetry_pages
@@ -128,6 +134,7 @@ class Ways:
     objects: FolderObjects
     uploads: Uploads
     recording_news: RecordingNews
+    orders: Orders
 
 
 def serve(settings: Settings) -> None:
@@ -175,6 +182,7 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
     ):
         documents = _documents(ground, jobs, registry, payments)
         objects = FolderObjects(settings.objects_dir)
+        orders = Orders(sessions, queue.enqueue, queue.standing, now)
         yield Ways(
             jobs,
             bundles,
@@ -183,14 +191,10 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
             documents,
             _updates(ground, jobs),
             objects,
-            Uploads(sessions, objects, _recording_uploaded, clock=now, new_id=_new_id),
-            RecordingNews(_recording_uploaded),
+            Uploads(sessions, objects, orders.uploaded, clock=now, new_id=_new_id),
+            RecordingNews(orders.uploaded),
+            orders,
         )
-
-
-def _recording_uploaded(recording: str) -> None:
-    """Every segment of a recording is stored; told again until the recording goes on."""
-    log.info("recording_uploaded", extra={"recording": recording})
 
 
 def _new_id() -> str:
@@ -356,11 +360,22 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
         caption_staff.router(ways.captions),
         update_pages.router(ways.updates),
         update_api.router(ways.updates),
+        recording_pages.router(_recording_desk(ground, ways)),
+        assembly_pages.router(ground.sessions),
     ]
     app = build_pages("Civic Fleet", routers, pages=Pages(), secure=secure)
     openapi.describe(app, who="Paths that answer 401 are for operators who are signed in (session cookie).")
     access.protect(app, ground.sessions, now=now, secure=secure)
     return app
+
+
+def _recording_desk(ground: Ground, ways: Ways) -> recording_pages.Desk:
+    return recording_pages.Desk(
+        sessions=ground.sessions,
+        store=LocalStore(ground.settings.objects_dir),
+        orders=ways.orders,
+        card=cards.card(ground.settings.transcription.model),
+    )
 
 
 def bootstrap_app(ground: Ground) -> FastAPI:
@@ -428,6 +443,7 @@ def _chores(ground: Ground, ways: Ways) -> list[tuple[str, float, Callable[[], o
         ("sessions", SWEEP_SESSIONS_S, forget),
         ("timestamp", RENEW_TIMESTAMP_S, lambda: ways.updates.catalogue.renew_timestamp(now())),
         ("recordings", SWEEP_RECORDINGS_S, ways.uploads.sweep),
+        ("transcriptions", SWEEP_TRANSCRIPTIONS_S, ways.orders.sweep),
     ]
 
 

@@ -75,6 +75,23 @@ class Objects(_Section, frozen=True, kw_only=True):
     folder: Path | None = None
 
 
+class Transcription(_Section, frozen=True, kw_only=True):
+    """What the workers (`python -m cloud worker`) transcribe recordings with.
+
+    `model` names the card in `cloud/recordings/cards.toml`; without `model_dir` nothing is transcribed.
+    Languages that the card does not know as measured are transcribed only if they stand in `languages`. What
+    a worker had begun that has not been seen for `lease_s` is taken over by another.
+    """
+
+    model: str = "whisper-base"
+    model_dir: Path | None = None
+    languages: tuple[Literal["sq", "sr", "en"], ...] = ()
+    threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    executor_id: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,62}$")] = "transcription-1"
+    lease_s: Annotated[float, msgspec.Meta(ge=1)] = 120.0
+    niceness: Annotated[int, msgspec.Meta(ge=0, le=19)] = 10
+
+
 class Settings(_Section, frozen=True, kw_only=True):
     """Everything that the control plane is told.
 
@@ -95,6 +112,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     documents: Documents
     updates: Updates = Updates()
     objects: Objects = Objects()
+    transcription: Transcription = Transcription()
 
     @property
     def main_database_url(self) -> str:

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlalchemy.orm import Session
 
 from cloud.captions import sittings, wording
 from cloud.captions.run import Captions
-from cloud.database.models.captions import NOTE_LENGTH_MAX, TITLE_LENGTH_MAX
+from cloud.database.models.captions import NOTE_LENGTH_MAX, TITLE_LENGTH_MAX, Sitting
+from cloud.database.models.recordings import Recording
 from cloud.operators.access import audit, current_operator
 from cloud.web.pages import render
 from contract.captions import LANGUAGES, SITTING
@@ -35,6 +38,7 @@ def _page(captions: Captions) -> Callable[..., Any]:
                 sittings=listed,
                 online={device: sittings.hall_online(database, device) for device in _devices(listed)},
                 actions={sitting.session: list(SITTING.edges[sitting.state]) for sitting in listed},
+                recordings=_recordings(database, listed),
                 halls=sittings.halls(database),
                 languages=LANGUAGES,
                 names=wording.LANGUAGES,
@@ -48,6 +52,16 @@ def _page(captions: Captions) -> Callable[..., Any]:
             )
 
     return page
+
+
+def _recordings(database: Session, listed: list[Sitting]) -> dict[str, str]:
+    """The recording of each sitting that has one."""
+    rows = database.execute(
+        sa.select(Recording.session, Recording.recording).where(
+            Recording.session.in_([sitting.session for sitting in listed])
+        )
+    )
+    return {row.session: row.recording for row in rows}
 
 
 def _devices(listed: list[Any]) -> set[str]:

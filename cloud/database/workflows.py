@@ -7,7 +7,7 @@ lock again and again. So it has an engine of its own on the same file.
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,8 +29,20 @@ _EXECUTOR = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 @contextmanager
-def running(url: str, executor_id: str) -> Iterator[None]:
+def running(
+    url: str,
+    executor_id: str,
+    *,
+    name: str = NAME,
+    version: str = APPLICATION_VERSION,
+    queues: Sequence[str] = (),
+    queue_poll_s: float = 1.0,
+    poll_s: float = POLL_S,
+) -> Iterator[None]:
     """Run workflows until the block is left; those that this executor had begun go on by themselves.
+
+    Programs with another `name` never touch each other's workflows, also on one database. Of each of
+    `queues`, and of no other, one workflow at a time is taken and run here. No two names have one `version`.
 
     Two live processes must never have the same `executor_id`: the newcomer would run the other's workflows
     a second time. Whoever holds workflows as objects makes them before entering.
@@ -42,20 +54,23 @@ def running(url: str, executor_id: str) -> Iterator[None]:
         raise SettingsError(f"executor_id {executor_id!r:.80}: use lower-case letters, digits and '-'")
     engine = _engine(url)
     config: DBOSConfig = {
-        "name": NAME,
+        "name": name,
         "system_database_url": url,
-        "application_version": APPLICATION_VERSION,
+        "application_version": version,
         "executor_id": executor_id,
         "log_level": "WARNING",
-        "notification_listener_polling_interval_sec": POLL_S,
+        "notification_listener_polling_interval_sec": poll_s,
         "enable_otlp": False,
     }
     if engine is not None:
         config["system_database_engine"] = engine
     DBOS(config=config)
     _log_as_we_do()
+    DBOS.listen_queues(queues)
     DBOS.launch()
     try:
+        for queue in queues:
+            DBOS.register_queue(queue, worker_concurrency=1, polling_interval_sec=queue_poll_s)
         yield
     finally:
         DBOS.destroy()

@@ -170,7 +170,7 @@ class City:
             self.children[name] for name in self.plan.kiosk_ids + self.plan.hall_ids if name in self.children
         ]
         await asyncio.gather(*(child.stop() for child in agents))
-        for name in ("ingest", "control-plane", "broker"):
+        for name in ("worker", "ingest", "control-plane", "broker"):
             if name in self.children:
                 await self.children[name].stop()
         await asyncio.to_thread(self._switch_off)
@@ -208,7 +208,7 @@ class City:
         self._keep_password(told.get("one_time_password"))
         await self._start_broker()
         self.tell("control plane: starting")
-        for name, command in (("control-plane", "serve"), ("ingest", "ingest")):
+        for name, command in (("control-plane", "serve"), ("ingest", "ingest"), ("worker", "worker")):
             await self._run(name, PYTHON, "-m", "cloud", command, "--settings", str(self._cloud_file))
         await self._healthy()
 

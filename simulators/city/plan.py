@@ -108,6 +108,7 @@ def cloud_settings(plan: Plan, ports: Ports, *, tls: bool) -> dict[str, Any]:
             "registry_url": f"http://{LOOPBACK}:{ports.cadastre}",
             "payments_url": f"http://{LOOPBACK}:{ports.payments}",
         },
+        "transcription": {"model_dir": plan.cache.resolve() / "models" / "whisper-base"},
     }
 
 

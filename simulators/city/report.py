@@ -35,6 +35,7 @@ class Report:
     documents_printed: int = 0
     documents_captured: int = 0
     caption_word_error: float | None = None
+    transcript_word_error: float | None = None
     jobs_ended: int = 0
     processes_left: int | None = None
     steps: list[Step] = field(default_factory=list)

@@ -25,6 +25,7 @@ from simulators.city.paper import code_on
 from simulators.city.report import Report, StepError
 from simulators.city.story_firmware import FirmwareStory
 from simulators.city.story_recordings import recording_arrives
+from simulators.city.story_transcripts import draft_is_right
 from simulators.city.story_updates import UpdateStory
 from simulators.city.visitor import Page, Visitor
 from simulators.city.words import word_error
@@ -172,7 +173,9 @@ class Story:
             await self.step("a closed part says why and is silent", 40, lambda: self.closed_part(hall))
             if await self.step("the sitting ends for everybody", 30, self.end_sitting):
                 arrives = partial(recording_arrives, self.city.folder, hall, self.session)
-                await self.step("the sitting's recording arrives whole", 60, arrives)
+                if await self.step("the sitting's recording arrives whole", 60, arrives):
+                    transcribed = partial(self.transcript, hall)
+                    await self.step("the draft has the right words and names", 180, transcribed)
             await self.step("a sitting in Albanian says why it has no text", 40, self.no_model)
         reading.cancel()
 
@@ -245,6 +248,13 @@ class Story:
         if missing:
             raise StepError(f"{len(missing)} lines are not in the whole text")
         return f"{len(self.captions.lines)} lines stay in the whole text"
+
+    async def transcript(self, hall: str) -> str:
+        """A worker has written down what was recorded, and who said it."""
+        debate = self.city.plan.cache / "debate" / "debate.json"
+        error, sentence = await draft_is_right(self.staff, self.url, hall, self.session, debate)
+        self.report.transcript_word_error = round(error, 4)
+        return sentence
 
     async def no_model(self) -> str:
         """No engine is run on a language that it does not know; readers are told so in theirs."""

@@ -15,6 +15,7 @@ BENCHMARKS = (
     "captions",
     "captions_vosk",
     "uploads",
+    "transcription",
     "agent_memory",
     "firmware",
     "dashboards",

@@ -1,0 +1,1 @@
+"""The assembly: who sits where in each hall."""
