@@ -1,14 +1,15 @@
 """`python ansible/wheelhouse.py KIND…`: everything that a kiosk, a recorder or the cloud installs, in one folder.
 
 `build/wheels/KIND` gets a wheel of each package in the committed lock, whose hashes pip checks, the wheels of this
-working tree, and `requirements.lock` with the hash of every wheel: the machine that installs needs no registry and no
-compiler, and takes nothing that did not pass here.
+working tree, and `requirements.lock` with the hash of every wheel; `build/wheels/KIND.tar` holds all of it. The
+machine that installs needs no registry and no compiler, and takes nothing that did not pass here.
 """
 
 import argparse
 import hashlib
 import subprocess
 import sys
+import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,16 @@ def fill(kind: Kind, folder: Path) -> None:
         run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder), at=TREE / member)
     lock = "".join(pin(wheel) for wheel in sorted(folder.glob("*.whl")))
     (folder / LOCK).write_text(lock, encoding="ascii")
+    pack(folder)
+
+
+def pack(folder: Path) -> None:
+    """`FOLDER.tar` with all wheels and their lock: one file to bring to a machine."""
+    incoming = folder.with_suffix(".tar.new")
+    with tarfile.open(incoming, "w") as archive:
+        for path in [folder / LOCK, *sorted(folder.glob("*.whl"))]:
+            archive.add(path, path.name)
+    incoming.replace(folder.with_suffix(".tar"))
 
 
 def fetch(lock: Path, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""`python -m cloud COMMAND`: init, serve, ingest, enrol-token, device, revoke, reset-password, broker-config.
+"""`python -m cloud COMMAND`: check, init, serve, ingest, enrol-token, device, revoke, reset-password, broker-config.
 
 Exit codes are those of sysexits.h: 78 for settings that a person must correct, 69 for a service that is
 away, 65 for input that is not taken. Answers are one JSON object on stdout, logs JSON lines on stderr.
@@ -104,6 +104,11 @@ def _kept(password: str, path: Path | None) -> Iterator[Callable[[], dict[str, A
         ) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def check(chosen: Settings, _given: argparse.Namespace) -> dict[str, Any]:
+    """Only read the settings; tells what a script wants to know of them."""
+    return {"pages_port": chosen.pages.port, "data_dir": str(chosen.data_dir)}
 
 
 def serve(chosen: Settings, _given: argparse.Namespace) -> None:
@@ -237,6 +242,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(do=do)
         return sub
 
+    command("check", check)
     init = command("init", initialise)
     init.add_argument(
         "--password-file",
