@@ -26,7 +26,7 @@ PACKAGES = (
     "systemd-sysv", "dbus", "sudo", "iproute2", "openssh-server", "python3-minimal", "python3-apt", "procps"
 )  # fmt: skip
 """What a technician finds on a new machine."""
-ARCHIVED = ("python3-venv", "mosquitto", "victoria-metrics", "alsa-utils")
+ARCHIVED = ("python3-venv", "mosquitto", "victoria-metrics", "alsa-utils", "tzdata")
 """What the roles install: in the machine's apt archive, because its network leads nowhere."""
 SET_UP = """
 set -e
@@ -57,7 +57,7 @@ mount -t overlay overlay -o lowerdir={lower},upperdir={folder}/upper,workdir={fo
 [ -e /sys/fs/cgroup/systemd ] && export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=0
 export NOTIFY_SOCKET={folder}/ready
 exec systemd-nspawn --quiet --directory={folder}/root --machine={name} --register=no --keep-unit --boot \
-  --network-bridge=fleet --notify-ready=yes </dev/null
+  --timezone=off --resolv-conf=off --network-bridge=fleet --notify-ready=yes </dev/null
 """
 GATEWAY = "10.77.0.1"
 CGROUPS = Path("/sys/fs/cgroup")
