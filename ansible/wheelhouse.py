@@ -1,8 +1,8 @@
-"""`python ansible/wheelhouse.py KIND…`: everything that a kiosk, a recorder or the cloud installs, in one folder.
+"""`python ansible/wheelhouse.py KIND…`: all that a kiosk, a recorder or the cloud installs, in one folder.
 
-`build/wheels/KIND` gets a wheel of each package in the committed lock, whose hashes pip checks, the wheels of this
-working tree, and `requirements.lock` with the hash of every wheel; `build/wheels/KIND.tar` holds all of it. The
-machine that installs needs no registry and no compiler, and takes nothing that did not pass here.
+`build/wheels/KIND` gets a wheel of each package in the committed lock, whose hashes pip checks, the wheels of
+this working tree, and `requirements.lock` with the hash of every wheel; `build/wheels/KIND.tar` holds all of
+it. The machine that installs needs no registry and no compiler, and takes nothing that did not pass here.
 """
 
 import argparse

@@ -32,7 +32,9 @@ class Play:
 
     def changed(self) -> dict[str, int]:
         """How much was changed on each host."""
-        recap = re.findall(rf"^(\S+)\.{re.escape(DOMAIN)} +: ok=\d+ +changed=(\d+)", self.output, re.MULTILINE)
+        recap = re.findall(
+            rf"^(\S+)\.{re.escape(DOMAIN)} +: ok=\d+ +changed=(\d+)", self.output, re.MULTILINE
+        )
         return {host: int(number) for host, number in recap}
 
 
