@@ -2,9 +2,10 @@
 
 import base64
 import hashlib
-import tarfile
 import zipfile
 from pathlib import Path
+
+from tests.ansible.wheelhouse import pin, seal
 
 AGENT = """
 import sys
@@ -46,13 +47,7 @@ def release(folder: Path, distribution: str, package: str, program: str) -> Path
     with zipfile.ZipFile(wheel, "w") as archive:
         for name, text in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
             archive.writestr(name, text)
-    lock = folder / "requirements.lock"
-    lock.write_text(
-        f"{distribution}=={VERSION} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
-    )
-    with tarfile.open(folder.with_suffix(".tar"), "w") as archive:
-        for path in (lock, wheel):
-            archive.add(path, path.name)
+    seal(folder, pin(wheel))
     return folder
 
 

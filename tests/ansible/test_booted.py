@@ -163,7 +163,9 @@ def test_a_wrong_setting_stops_before_anything_is_touched(fleet: Fleet) -> None:
     play = fleet.play("device.yml", "-e", '{"agent_outbox": {"rows_max": 0}}', hosts=(KIOSK,))
     assert play.status != 0
     assert "Expected `int` >= 1 - at `$.outbox.rows_max`" in play.sentence
-    play = fleet.play("site.yml", "-e", '{"cloud_settings": {"public_url": "fleet"}}', hosts=(SERVER,))
+    services = {"registry_url": "https://registry.example", "payments_url": "https://payments.example"}
+    wrong = {"cloud_settings": {"public_url": "fleet", "documents": services}}
+    play = fleet.play("site.yml", "-e", json.dumps(wrong), hosts=(SERVER,))
     assert play.status != 0
     assert "public_url is 'fleet'; give http:// or https://host" in play.sentence.replace("\\'", "'")
     assert {name: running(fleet, name) for name in (SERVER, KIOSK)} == before
