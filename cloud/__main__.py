@@ -1,4 +1,4 @@
-"""`python -m cloud COMMAND`: check, init, serve, ingest, enrol-token, device, revoke, reset-password, broker-config.
+"""`python -m cloud COMMAND`: the control plane's command line; `--help` lists the commands.
 
 Exit codes are those of sysexits.h: 78 for settings that a person must correct, 69 for a service that is
 away, 65 for input that is not taken. Answers are one JSON object on stdout, logs JSON lines on stderr.

@@ -15,7 +15,7 @@ PROGRAMS = Path(sys.executable).parent
 DOMAIN = "pristina.example"
 SERVER, KIOSK, RECORDER, STRANGER = "fleet", "kiosk-01", "recorder-01", "kiosk-02"
 ADDRESSES = {SERVER: "10.77.0.10", KIOSK: "10.77.0.11", RECORDER: "10.77.0.12", STRANGER: "10.77.0.13"}
-PLAY_S = 240
+PLAY_S = 600
 
 
 @dataclass(frozen=True)
