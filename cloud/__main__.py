@@ -1,4 +1,4 @@
-"""`python -m cloud COMMAND`: init, serve, ingest, worker, enrol-token, revoke, reset-password, broker-config.
+"""`python -m cloud COMMAND`: the control plane's command line; `--help` lists the commands.
 
 Exit codes are those of sysexits.h: 78 for settings that a person must correct, 69 for a service that is
 away, 65 for input that is not taken. Answers are one JSON object on stdout, logs JSON lines on stderr.
@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from cloud import logs, settings
 from cloud.database import migrate
 from cloud.database.engine import connect
+from cloud.devices import views
 from cloud.enrolment import broker_config, members, pki, registry, tokens
 from cloud.errors import CloudError, MalformedError, SettingsError, UnavailableError
 from cloud.operators.access import Actor, audit
@@ -52,7 +53,7 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def initialise(chosen: Settings, _given: argparse.Namespace) -> dict[str, Any]:
+def initialise(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
     """Make what is missing: folder, keys, tables, the administrator. Again changes nothing."""
     now = datetime.now(UTC)
     try:
@@ -61,9 +62,53 @@ def initialise(chosen: Settings, _given: argparse.Namespace) -> dict[str, Any]:
     except OSError as error:
         raise SettingsError(f"data_dir {chosen.data_dir}: {error.strerror}; choose another") from error
     password = one_time_password(secrets.token_bytes(ONE_TIME_BYTES))
-    with _sessions(chosen, init=True) as sessions:
-        created = Accounts(sessions).create(ADMINISTRATOR, password, now)
-    return {"admin": ADMINISTRATOR} | ({"one_time_password": password} if created else {})
+    migrated = _bring_up_to_date(chosen)
+    with _sessions(chosen) as sessions, _kept(password, given.password_file) as keep:
+        handed = keep() if Accounts(sessions).create(ADMINISTRATOR, password, now) else {}
+    return {"admin": ADMINISTRATOR, "migrated": migrated} | handed
+
+
+def _bring_up_to_date(chosen: Settings) -> bool:
+    """Bring the tables to this release; gives whether anything had to be done."""
+    engine = connect(chosen.main_database_url)
+    try:
+        before = migrate.revision(engine)
+        migrate.upgrade(engine)
+        return before != migrate.revision(engine)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _kept(password: str, path: Path | None) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Hands a one-time password over: on stdout, or in a file that is on the disk before the account is."""
+    if path is None:
+        yield lambda: {"one_time_password": password}
+        return
+    beside = path.with_name(f".{path.name}.new")
+
+    def keep() -> dict[str, Any]:
+        beside.replace(path)
+        return {"password_file": str(path)}
+
+    try:
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(f"{password}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        yield keep
+    except OSError as error:
+        raise SettingsError(
+            f"--password-file {path}: {error.strerror}; give a file in a folder of ours"
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def check(chosen: Settings, _given: argparse.Namespace) -> dict[str, Any]:
+    """Only read the settings; tells what a script wants to know of them."""
+    return {"pages_port": chosen.pages.port, "data_dir": str(chosen.data_dir)}
 
 
 def serve(chosen: Settings, _given: argparse.Namespace) -> None:
@@ -133,6 +178,26 @@ def revoke(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
     return {"device": given.device, "revoked": ended}
 
 
+def device(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
+    """Tell what the registry knows of a device: whether it has enrolled, and whether it is there now."""
+    with _sessions(chosen) as sessions, sessions() as session:
+        known = views.one(session, given.device)
+        good = members.good(session, given.device, datetime.now(UTC))
+    if known is None:
+        return {"device": given.device, "registered": False, "certificates": 0}
+    return {
+        "device": known.device,
+        "registered": True,
+        "kind": known.kind,
+        "site": known.site,
+        "certificates": good,
+        "presence": known.presence,
+        "boot": known.boot,
+        "agent": known.agent,
+        "last_seen_at": known.last_seen_at.isoformat() if known.last_seen_at else None,
+    }
+
+
 def reset_password(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
     """Give an operator who cannot sign in any more a new one-time password."""
     now = datetime.now(UTC)
@@ -147,19 +212,22 @@ def reset_password(chosen: Settings, given: argparse.Namespace) -> dict[str, Any
 def configure_broker(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
     """Write what mosquitto needs."""
     path = broker_config.write(
-        chosen.broker, chosen.pki_dir, given.out, bind=given.bind, port=given.port, root=os.geteuid() == 0
+        chosen.broker,
+        chosen.pki_dir,
+        given.out,
+        bind=given.bind,
+        port=given.port,
+        root=os.geteuid() == 0,
+        home=given.home,
     )
     return {"configuration": str(path)}
 
 
 @contextmanager
-def _sessions(chosen: Settings, *, init: bool = False) -> Iterator[sessionmaker[Session]]:
+def _sessions(chosen: Settings) -> Iterator[sessionmaker[Session]]:
     engine = connect(chosen.main_database_url)
     try:
-        if init:
-            migrate.upgrade(engine)
-        else:
-            migrate.check(engine)
+        migrate.check(engine)
         yield sessionmaker(engine, expire_on_commit=False)
     finally:
         engine.dispose()
@@ -181,7 +249,14 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(do=do)
         return sub
 
-    command("init", initialise)
+    command("check", check)
+    init = command("init", initialise)
+    init.add_argument(
+        "--password-file",
+        type=Path,
+        metavar="FILE",
+        help="where the administrator's one-time password goes instead of stdout",
+    )
     command("serve", serve)
     command("ingest", ingest)
     command("worker", worker)
@@ -190,6 +265,8 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--kind", help="kiosk or recorder")
     token.add_argument("--site", help="where it stands, as staff know the place")
     token.add_argument("--list", type=Path, metavar="FILE", help="many at once: CSV lines device,kind,site")
+    asked = command("device", device)
+    asked.add_argument("--device", required=True, metavar="ID")
     ended = command("revoke", revoke)
     ended.add_argument("--device", required=True, metavar="ID")
     ended.add_argument("--reason", default="unspecified", help="one word, for the audit")
@@ -197,6 +274,9 @@ def _parser() -> argparse.ArgumentParser:
     reset.add_argument("--operator", required=True, metavar="NAME")
     broker = command("broker-config", configure_broker)
     broker.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to fill")
+    broker.add_argument(
+        "--home", type=Path, metavar="DIR", help="where the broker finds the files; default: the folder"
+    )
     broker.add_argument("--port", type=int, required=True, help="where the broker listens")
     broker.add_argument("--bind", default="127.0.0.1", metavar="ADDRESS", help="default: this machine only")
     return parser

@@ -90,10 +90,13 @@ def main() -> int:
     """0 ended by a signal; 1 a broken invariant; 69 the disk is full; 75 start again; 78 wrong settings."""
     parser = argparse.ArgumentParser(prog="python -m edge_agent", description=__doc__)
     parser.add_argument("--settings", type=Path, required=True, help="TOML file")
+    parser.add_argument("--check", action="store_true", help="only read the settings")
     arguments = parser.parse_args()
     logs.configure()
     try:
         settings = load(arguments.settings, os.environ)
+        if arguments.check:
+            return os.EX_OK
         with _alone(settings.data_dir):
             return asyncio.run(_live(settings, arguments.settings))
     except SettingsError as error:

@@ -11,6 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.ansible.lab import unable
+
 INSTALL_TIMEOUT_S = 900
 
 
@@ -51,6 +53,9 @@ PACKAGES: tuple[Package, ...] = (
     ),
     Package("systemd", "systemd-analyze", "the unit that Ansible writes for the agent"),
     Package("mmdebstrap", "mmdebstrap", "Ansible's roles on a machine of its own"),
+    Package(
+        "openssh-client", "ssh-keygen", "Ansible's roles on a booted machine, reached as a technician does"
+    ),
     Package("systemd-container", "systemd-nspawn", "Ansible's roles on a booted machine"),
     Package("influxdb", "influxd", "the dashboards' queries on InfluxDB"),
     Package("postgresql", "/usr/lib/postgresql", "the control plane on PostgreSQL"),
@@ -95,7 +100,10 @@ def main() -> int:
         print(
             f"packages: {package.name} is missing; untested without it: {package.untested}", file=sys.stderr
         )
-    return 1 if missing and os.environ.get("CI") else 0
+    why = unable()
+    if why:
+        print(f"packages: {why}; untested: Ansible's roles on booted machines", file=sys.stderr)
+    return 1 if (missing or why) and os.environ.get("CI") else 0
 
 
 if __name__ == "__main__":

@@ -31,14 +31,19 @@ def check(engine: sa.Engine) -> None:
     Raises:
         SettingsError: it is another one.
     """
-    with engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
+    found = revision(engine)
     newest = ScriptDirectory.from_config(_config()).get_current_head()
     if found != newest:
         raise SettingsError(
             f"the database is at revision {found or 'none'} and the program needs {newest}; "
             "run `python -m cloud init`"
         )
+
+
+def revision(engine: sa.Engine) -> str | None:
+    """The revision that the schema has; None where there are no tables yet."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
 
 
 def revise(message: str) -> None:

@@ -28,10 +28,13 @@ CONTROL_READS = frozenset(row.name for row in topics.TOPICS if row.sender == "de
 CONTROL_WRITES = frozenset(row.name for row in topics.TOPICS if row.sender == "cloud")
 
 
-def write(settings: Broker, pki: Path, out: Path, *, bind: str, port: int, root: bool) -> Path:
+def write(
+    settings: Broker, pki: Path, out: Path, *, bind: str, port: int, root: bool, home: Path | None = None
+) -> Path:
     """Put `mosquitto.conf`, its access rules and copies of the files it reads into `out`; gives its path.
 
-    `bind` and `port` are where it listens; `root` says that it will be started by root.
+    `bind` and `port` are where it listens; `root` says that it will be started by root. `home` is where the
+    files will lie when the broker reads them, if that is elsewhere.
 
     Raises:
         SettingsError: the PKI is not there yet, or `out` cannot be written.
@@ -44,7 +47,9 @@ def write(settings: Broker, pki: Path, out: Path, *, bind: str, port: int, root:
         _replace(out / "acl", access_rules(settings.root))
         _replace(
             out / "mosquitto.conf",
-            configuration(out.resolve(), bind=bind, port=port, window=settings.receive_maximum, root=root),
+            configuration(
+                home or out.resolve(), bind=bind, port=port, window=settings.receive_maximum, root=root
+            ),
         )
     except OSError as error:
         raise SettingsError(

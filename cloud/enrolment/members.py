@@ -82,6 +82,16 @@ def admit(session: Session, certificate: x509.Certificate, now: datetime) -> Dev
     return device
 
 
+def good(session: Session, device: str, now: datetime) -> int:
+    """How many certificates of `device` open doors now."""
+    rows = sa.select(sa.func.count()).where(
+        DeviceCertificate.device == device,
+        DeviceCertificate.state.in_(GOOD),
+        DeviceCertificate.expires_at > now,
+    )
+    return session.scalar(rows) or 0
+
+
 def revoke(session: Session, device: str, reason: str, now: datetime) -> int:
     """Revoke every certificate of `device`, and its tokens with them; gives how many certificates.
 

@@ -3,27 +3,35 @@
 import hashlib
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 OWN = ("contract", "edge_agent")
-BASE = ("msgspec", "paho-mqtt", "psutil")
-"""What the agent needs at least: `dependencies` of edge_agent/pyproject.toml."""
+BASE = ("msgspec", "paho-mqtt", "psutil", "tuf", "securesystemslib", "urllib3")
+"""What the agent needs at least: `dependencies` of edge_agent/pyproject.toml, and theirs."""
 
 
 def fill(folder: Path) -> Path:
-    """Put the agent, its contract and their base dependencies into `folder`/wheels; the lock's path."""
-    wheels = folder / "wheels"
-    wheels.mkdir(parents=True)
-    packed = [repack(name, wheels) for name in BASE]
+    """Put the agent, its contract and what both need into `folder`, as ansible/wheelhouse.py does."""
+    folder.mkdir(parents=True)
+    for name in BASE:
+        repack(name, folder)
     for member in OWN:
-        words = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)]
+        words = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
         subprocess.run(words, cwd=ROOT / member, check=True, capture_output=True, timeout=120)
-    lock = folder / "requirements.lock"
-    lock.write_text("".join(pin(wheel) for wheel in packed))
-    return lock
+    seal(folder, "".join(pin(wheel) for wheel in sorted(folder.glob("*.whl"))))
+    return folder
+
+
+def seal(folder: Path, lock: str) -> None:
+    """Write the lock of the wheels in `folder`, and the archive with both beside it."""
+    (folder / "requirements.lock").write_text(lock)
+    with tarfile.open(folder.with_suffix(".tar"), "w") as archive:
+        for path in folder.iterdir():
+            archive.add(path, path.name)
 
 
 def repack(name: str, wheels: Path) -> Path:
@@ -42,4 +50,5 @@ def repack(name: str, wheels: Path) -> Path:
 def pin(wheel: Path) -> str:
     """One line of a lock: the exact version and the hash of its wheel."""
     name, version = wheel.name.split("-")[:2]
-    return f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    return f"{name.replace('_', '-')}=={version} --hash=sha256:{digest}\n"

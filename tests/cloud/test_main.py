@@ -137,8 +137,42 @@ def test_init_makes_everything_once(city):
     assert data.stat().st_mode & 0o777 == 0o700
     assert (data / "fleet.db").stat().st_mode & 0o777 == 0o600
     keys = {path.name: path.read_bytes() for path in (data / "pki").iterdir()}
-    assert answer(city.run("init")) == {"admin": "admin"}
+    assert first["migrated"] is True
+    assert answer(city.run("init")) == {"admin": "admin", "migrated": False}
     assert {path.name: path.read_bytes() for path in (data / "pki").iterdir()} == keys
+
+
+@pytest.mark.system
+def test_the_first_password_may_go_into_a_file_that_only_we_read(city):
+    file = city.folder / "password"
+    refused = city.run("init", "--password-file", str(city.folder / "nowhere" / "password"))
+    assert refused.returncode == 78
+    assert "--password-file" in refused.stderr
+    told = answer(city.run("init", "--password-file", str(file)))
+    assert told["password_file"] == str(file)
+    assert "one_time_password" not in told
+    assert file.stat().st_mode & 0o777 == 0o600
+    kept = file.read_text()
+    assert len(kept.strip()) == 19
+    assert "password_file" not in answer(city.run("init", "--password-file", str(file)))
+    assert file.read_text() == kept
+    assert [path.name for path in city.folder.glob(".password*")] == []
+
+
+@pytest.mark.system
+def test_the_registry_tells_of_a_device(city):
+    city.run("init")
+    stranger = {"device": "kiosk-01", "registered": False, "certificates": 0}
+    assert answer(city.run("device", "--device", "kiosk-01")) == stranger
+    city.run("enrol-token", "--device", "kiosk-01", "--kind", "kiosk", "--site", "Dardania")
+    told = answer(city.run("device", "--device", "kiosk-01"))
+    assert (told["registered"], told["certificates"], told["presence"]) == (True, 0, "offline")
+    assert (told["kind"], told["site"], told["boot"], told["last_seen_at"]) == (
+        "kiosk",
+        "Dardania",
+        "",
+        None,
+    )
 
 
 @pytest.mark.system

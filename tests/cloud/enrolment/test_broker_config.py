@@ -178,6 +178,18 @@ def test_the_rules_come_from_the_contract_alone():
     assert services.split("user svc-ingest")[1].count("topic") == 2
 
 
+def test_the_files_may_lie_elsewhere_when_the_broker_reads_them(tmp_path, settings):
+    pki.prepare(tmp_path / "pki", ["localhost"], datetime.now(UTC))
+    home = tmp_path / "home"
+    made = broker_config.write(
+        settings, tmp_path / "pki", tmp_path / "out", bind="::1", port=1, root=False, home=home
+    )
+    named = re.findall(rf"^\w+ ({re.escape(str(tmp_path))}/.*)$", made.read_text(), re.MULTILINE)
+    assert len(named) == 6
+    assert all(path.startswith(f"{home}/") for path in named)
+    assert not home.exists()
+
+
 def test_before_init_it_says_what_to_do(tmp_path, settings):
     with pytest.raises(SettingsError, match="python -m cloud init"):
         broker_config.write(settings, tmp_path / "pki", tmp_path / "out", bind="::1", port=1, root=False)
