@@ -58,6 +58,19 @@ class Link(Protocol):
         """Before the link runs: call `handler` whenever the link has gone down."""
 
 
+class Occupancy(Protocol):
+    """Whether somebody uses this device now, and a way to let nobody begin; all of it at once, on the loop."""
+
+    def busy(self) -> str:
+        """Why nothing may be interrupted now, one sentence for staff; empty when something may."""
+
+    def close(self) -> None:
+        """From now on take nothing new, and say so to people."""
+
+    def open(self) -> None:
+        """Take new work again."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How an operation ended. `details` become the execution's status details: ids and short sentences only.

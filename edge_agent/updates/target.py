@@ -1,33 +1,11 @@
 """What an update is put onto: the slots of the agent, or the I/O board."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from edge_agent.updates.health import Health, NotYet, Unwell, Well
 
-@dataclass(frozen=True)
-class Well:
-    """The version runs, and its self-test holds."""
-
-
-@dataclass(frozen=True)
-class Unwell:
-    """The version will not do: it is bad, or it was tried and another one runs again.
-
-    The sentence (English, for staff) says what was found.
-    """
-
-    sentence: str
-
-
-@dataclass(frozen=True)
-class NotYet:
-    """Nothing can be said now: it still starts, or it was never activated. Ask again."""
-
-    sentence: str = ""
-
-
-Health = Well | Unwell | NotYet
+__all__ = ["Health", "NotYet", "Target", "Unwell", "Well"]
 
 
 class Target(Protocol):
