@@ -3,7 +3,7 @@
 The ways never import each other; `main.py` gives each of them what stands here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -58,8 +58,12 @@ class Link(Protocol):
         """Before the link runs: call `handler` whenever the link has gone down."""
 
 
+SelfTest = Mapping[str, Callable[[], Awaitable[str]]]
+"""By the name of a piece of hardware: a check that answers nothing, or a sentence that says what is wrong."""
+
+
 class Occupancy(Protocol):
-    """Whether somebody uses this device now, and a way to let nobody begin; all of it at once, on the loop."""
+    """Whether somebody uses this device now, and a way to let nobody begin; called on the event loop."""
 
     def busy(self) -> str:
         """Why nothing may be interrupted now, one sentence for staff; empty when something may."""

@@ -82,8 +82,8 @@ class SqliteJournal:
         with transaction(self._db, self._path):
             self._db.execute(
                 "INSERT INTO updates (id, component, version, state, settled, entry) "
-                "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled = excluded.settled, "
-                "entry = excluded.entry",
+                "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+                "state = excluded.state, settled = excluded.settled, entry = excluded.entry",
                 (
                     order.update,
                     order.component.value,

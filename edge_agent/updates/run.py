@@ -265,8 +265,10 @@ class _Course:
             asked.set_exception(error)
 
     async def _tell(self, news: UpdateNews) -> None:
-        extra = {"update": news.update, "version": news.version, "code": news.code, "sentence": news.detail}
-        log.info(f"update_{news.state}", extra={"component": news.component, **extra})
+        extra = {"update": news.update, "component": news.component, "version": news.version}
+        log.info(
+            "update_moved", extra={**extra, "state": news.state, "code": news.code, "sentence": news.detail}
+        )
         try:
             await self._tools.link.send("updates", {"update": news.update}, news, lane=Lane.EVENTS, must=True)
         except RefusedError as error:
