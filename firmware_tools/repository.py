@@ -7,6 +7,7 @@ the timestamp lies with the control plane, which signs anew before it expires. S
 file once published is never written again, but for `timestamp.json`, which is written last.
 """
 
+import fcntl
 import hashlib
 import os
 import re
@@ -239,7 +240,7 @@ class Repository:
 
     def refresh_timestamp(self) -> datetime:
         """Sign the timestamp anew and write it; until when it holds then."""
-        self._sign("timestamp", ())
+        self._sign_timestamp(())
         expires: datetime = self._roles["timestamp"].signed.expires
         return expires
 
@@ -259,7 +260,7 @@ class Repository:
                     self._roles["snapshot"].signed.meta[f"{role}.json"] = _meta(self._roles[role], data)
         data = self._sign("snapshot", leave_out)
         self._roles["timestamp"].signed.snapshot_meta = _meta(self._roles["snapshot"], data)
-        self._sign("timestamp", leave_out)
+        self._sign_timestamp(leave_out)
         self._changed.clear()
 
     def published(self) -> list[Published]:
@@ -288,6 +289,16 @@ class Repository:
                 )
             )
         return sorted(found, key=lambda each: [*KEYS].index(each.role))
+
+    def _sign_timestamp(self, leave_out: Sequence[str]) -> None:
+        """The control plane may have renewed it since it was read here: its version never goes back."""
+        with (self.metadata / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self.exists:
+                newest = self._read("timestamp.json", Timestamp).signed.version
+                timestamp = self._roles["timestamp"].signed
+                timestamp.version = max(timestamp.version, newest)
+            self._sign("timestamp", leave_out)
 
     def _sign(self, role: str, leave_out: Sequence[str]) -> bytes:
         metadata = self._roles[role]
