@@ -13,7 +13,7 @@ def installed(package: Path = _PACKAGE) -> str:
     `importlib.metadata` would tell it too, but costs an agent a megabyte and looks at the first one found.
     """
     for found in package.parent.glob(_INSTALLED):
-        return found.name.split("-")[1].removesuffix(".dist-info")
+        return found.name.removesuffix(".dist-info").partition("-")[2]
     project = tomllib.loads((package / "pyproject.toml").read_text(encoding="utf-8"))
     return str(project["project"]["version"])
 
