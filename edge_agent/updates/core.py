@@ -199,10 +199,10 @@ class Course:
 
     def _go_on(self, now: Instant, *, restarted: bool = False) -> list[Effect]:
         """Do what belongs to the state of the current update; `restarted`: it may have been done before."""
+        self._due = None
         entry = self.current
         if entry is None or self._asked is not None:
             return []
-        self._due = None
         match entry.state:
             case "assigned":
                 return [self._ask(m.Look, ())]
