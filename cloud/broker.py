@@ -40,6 +40,7 @@ ENVELOPED = {
     "telemetry": Lane.TELEMETRY,
     "evidence": Lane.EVENTS,
     "caption-final": Lane.EVENTS,
+    "updates": Lane.EVENTS,
     "caption-partial": Lane.LIVE,
 }
 """Topics whose messages travel in an envelope, and the lane that it must name."""

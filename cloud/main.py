@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -65,6 +65,11 @@ from cloud.telemetry import pages as telemetry_pages
 from cloud.telemetry.fleet import Watch
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.run import open_store
+from cloud.updates import api as update_api
+from cloud.updates import pages as update_pages
+from cloud.updates import service as update_service
+from cloud.updates import tuf_files
+from cloud.updates.catalogue import Catalogue
 from cloud.web import front, listener, openapi
 from cloud.web.application import build, build_pages
 from cloud.web.pages import Pages
@@ -73,6 +78,7 @@ from contract.captions import SetSitting
 from contract.documents import PrintJob
 from contract.ids import RANDOM_BYTES, uuid7
 from contract.jobs import Status
+from contract.updates import ApplyUpdate, CancelUpdate
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +87,11 @@ SWEEP_CERTIFICATES_S = 60.0
 SWEEP_SESSIONS_S = 600.0
 SITTING_STARTED_S = 60.0
 """A recorder has so long to take a new state of its sitting."""
+UPDATE_STARTED_S = 300.0
+"""A device has so long to write an assignment down."""
+UPDATE_WAITS_S = 7 * 86_400.0
+"""A device that was away learns of an assignment when it is back, for a week."""
+RENEW_TIMESTAMP_S = 3600.0
 SITTING_WAITS_S = 12 * 3600.0
 """A recorder that was away learns of its sitting when it is back, on the same day."""
 
@@ -109,6 +120,7 @@ class Ways:
     captions: Captions
     watch: Watch
     documents: Documents
+    updates: update_service.Updates
 
 
 def serve(settings: Settings) -> None:
@@ -155,7 +167,7 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
         closing(PaymentsHttp(settings.documents.payments_url)) as payments,
     ):
         documents = _documents(ground, jobs, registry, payments)
-        yield Ways(jobs, bundles, _captions(ground, jobs), watch, documents)
+        yield Ways(jobs, bundles, _captions(ground, jobs), watch, documents, _updates(ground, jobs))
 
 
 def _new_id() -> str:
@@ -223,6 +235,40 @@ def _captions(ground: Ground, jobs: Jobs) -> Captions:
     return captions
 
 
+def _updates(ground: Ground, jobs: Jobs) -> update_service.Updates:
+    chosen = ground.settings.updates
+
+    def create_job(
+        session: Session, job: str, document: ApplyUpdate | CancelUpdate, devices: Sequence[str]
+    ) -> None:
+        jobs.create(
+            session,
+            job,
+            msgspec.to_builtins(document),
+            devices,
+            in_progress_timeout_s=UPDATE_STARTED_S,
+            queued_expiry_s=UPDATE_WAITS_S,
+        )
+
+    def details(job: str, device: str) -> dict[str, str]:
+        with ground.sessions() as session:
+            stored = jobs_store.find(session, job, device)
+        return stored.execution.details if stored is not None else {}
+
+    updates = update_service.Updates(
+        update_service.Tools(
+            sessions=ground.sessions,
+            catalogue=Catalogue(chosen.repository_dir, chosen.timestamp_key_file),
+            create_job=create_job,
+            cancel_job=jobs.cancel,
+            details=details,
+            clock=now,
+        )
+    )
+    jobs.on_ended(updates.on_job_ended)
+    return updates
+
+
 def _subscribe(ground: Ground, ways: Ways) -> None:
     """Who takes which topic."""
     requests = Requests(ways.jobs, ground.broker.publish)
@@ -236,6 +282,7 @@ def _subscribe(ground: Ground, ways: Ways) -> None:
         "evidence": ways.documents.news.on_evidence,
         "caption-final": ways.captions.on_final,
         "caption-partial": ways.captions.on_partial,
+        "updates": ways.updates.on_news,
     }.items():
         ground.broker.subscribe(topic_name, handler)
     ground.broker.on_connected(ways.jobs.notices.announce_all)
@@ -283,6 +330,8 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
         document_staff.router(ways.documents),
         caption_pages.router(ways.captions),
         caption_staff.router(ways.captions),
+        update_pages.router(ways.updates),
+        update_api.router(ways.updates),
     ]
     app = build_pages("Civic Fleet", routers, pages=Pages(), secure=secure)
     openapi.describe(app, who="Paths that answer 401 are for operators who are signed in (session cookie).")
@@ -301,6 +350,7 @@ def device_app(ground: Ground, ways: Ways) -> FastAPI:
     routers = [
         job_api.device_router(ways.bundles),
         document_api.router(ways.documents.counter, ground.sessions),
+        tuf_files.router(ways.updates.catalogue),
     ]
     app = build("Civic Fleet devices", routers, body_bytes_max=BYTES_MAX)
     openapi.describe(app, who="For devices with a certificate of this fleet (mutual TLS).")
@@ -321,7 +371,7 @@ async def _run(ground: Ground, ways: Ways, servers: Servers) -> None:
             repeated = [
                 tasks.create_task(jobs_run.sweep_forever(ways.jobs, now), name="jobs"),
                 tasks.create_task(ways.documents.watch(), name="documents"),
-                *(tasks.create_task(_repeat(*one), name=one[0]) for one in _chores(ground)),
+                *(tasks.create_task(_repeat(*one), name=one[0]) for one in _chores(ground, ways)),
             ]
             log.info("control_plane_started", extra=servers.ports())
             await stop.wait()
@@ -335,7 +385,7 @@ async def _run(ground: Ground, ways: Ways, servers: Servers) -> None:
         await asyncio.to_thread(ground.broker.stop)
 
 
-def _chores(ground: Ground) -> list[tuple[str, float, Callable[[], object]]]:
+def _chores(ground: Ground, ways: Ways) -> list[tuple[str, float, Callable[[], object]]]:
     """What is done again and again: name, seconds between, what."""
     accounts = Accounts(ground.sessions)
 
@@ -351,6 +401,7 @@ def _chores(ground: Ground) -> list[tuple[str, float, Callable[[], object]]]:
             partial(_sweep_certificates, ground),
         ),
         ("sessions", SWEEP_SESSIONS_S, forget),
+        ("timestamp", RENEW_TIMESTAMP_S, lambda: ways.updates.catalogue.renew_timestamp(now())),
     ]
 
 

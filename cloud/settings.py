@@ -62,6 +62,13 @@ class Documents(_Section, frozen=True, kw_only=True):
     purge_after_days: int = 30
 
 
+class Updates(_Section, frozen=True, kw_only=True):
+    """The TUF repository that `firmware_tools publish` writes, and the timestamp's key (mode 0600)."""
+
+    repository_dir: Path | None = None
+    timestamp_key_file: Path | None = None
+
+
 class Settings(_Section, frozen=True, kw_only=True):
     """Everything that the control plane is told.
 
@@ -80,6 +87,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     broker: Broker
     telemetry: Telemetry = Telemetry()
     documents: Documents
+    updates: Updates = Updates()
 
     @property
     def main_database_url(self) -> str:

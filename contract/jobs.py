@@ -79,6 +79,8 @@ class Operation(StrEnum):
     RESTART_AGENT = "restart-agent"
     PRINT_DOCUMENT = "print-document"
     SET_SITTING = "set-sitting"
+    APPLY_UPDATE = "apply-update"
+    CANCEL_UPDATE = "cancel-update"
 
 
 class _Camel(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

@@ -9,8 +9,9 @@ from contract.jobs import EXECUTION
 from contract.lifecycle import Machine
 from contract.telemetry import METRICS
 from contract.topics import ROOT_DEFAULT, TOPICS
+from contract.updates import UPDATE
 
-MACHINES: tuple[Machine, ...] = (CERTIFICATE, DOCUMENT, EXECUTION, SITTING, SEGMENT)
+MACHINES: tuple[Machine, ...] = (CERTIFICATE, DOCUMENT, EXECUTION, SITTING, SEGMENT, UPDATE)
 
 _BLOCK = re.compile(r"(<!-- from the contract: (?P<name>[a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

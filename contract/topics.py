@@ -58,6 +58,9 @@ TOPICS: tuple[Topic, ...] = (
         False,
         "A line that stands until it is corrected.",
     ),
+    Topic(
+        "updates", "{device}/updates/{update}", "device", 1, False, "Where an update stands on this device."
+    ),
     Topic("job-get", "{device}/jobs/get", "device", 1, False, "Lists pending job executions."),
     Topic(
         "job-start-next", "{device}/jobs/start-next", "device", 1, False, "Starts the next pending execution."

@@ -33,14 +33,16 @@ from edge_agent.link.journal import SqliteJournal
 from edge_agent.link.mqtt import MqttTransport
 from edge_agent.link.outbox import Bounds
 from edge_agent.link.run import Link
-from edge_agent.ports import Operation
+from edge_agent.ports import Occupancy, Operation, SelfTest
 from edge_agent.settings import Settings, load
 from edge_agent.telemetry.run import Readings, Telemetry
 from edge_agent.telemetry.sensors import Machine
+from edge_agent.updates.parts import update_operations, updates_of
+from edge_agent.updates.run import OpenPremises
+from edge_agent.version import VERSION
 
 log = logging.getLogger(__name__)
 
-VERSION = "0.1.0"
 EXIT_RESTART = os.EX_TEMPFAIL
 """75: the service manager is to start the agent again."""
 CLOCK_PERIOD_S = 600.0
@@ -52,11 +54,16 @@ Run = Callable[[], Awaitable[None]]
 
 @dataclass
 class Parts:
-    """What one kind of device adds: named tasks, operations of jobs, readings of telemetry."""
+    """What one kind of device adds: named tasks, operations of jobs, readings of telemetry.
+
+    `busy` says whether somebody uses it now; `self_test` asks its hardware whether it answers.
+    """
 
     tasks: dict[str, Run] = field(default_factory=dict)
     operations: dict[str, Operation] = field(default_factory=dict)
     readings: list[Readings] = field(default_factory=list)
+    busy: Occupancy = field(default_factory=OpenPremises)
+    self_test: SelfTest = field(default_factory=dict)
 
 
 @dataclass
@@ -130,6 +137,19 @@ async def _live(settings: Settings, file: Path) -> int:
     link = _link(settings, who, journal, boot)
     https = DeviceHttps(settings.cloud.device_url, who, settings.cloud.timeout_s)
     parts = _parts(settings, link, https)
+    updates = updates_of(
+        settings,
+        file,
+        link=link,
+        occupancy=parts.busy,
+        self_test=parts.self_test,
+        end=lambda: end.ask(EXIT_RESTART),
+        chance=random.Random(),  # noqa: S311 jitter, not a secret
+        environ=os.environ,
+    )
+    if updates is not None:
+        parts.tasks["updates"] = updates.run
+        parts.operations |= update_operations(updates)
     parts.operations |= _operations(settings, link, https, end)
     jobs = Jobs(link=link, journal=job_journal, operations=parts.operations)
     telemetry = Telemetry(
@@ -217,6 +237,8 @@ def _parts(settings: Settings, link: Link, https: DeviceHttps) -> Parts:
             tasks={"kiosk": kiosk.run},
             operations={"print-document": kiosk.print_operation},
             readings=[lambda: kiosk.readings],
+            busy=kiosk,
+            self_test={"printer": kiosk.printer_trouble},
         )
     if settings.kind == "recorder" and settings.recorder is not None:
         from edge_agent.captions.operation import SetSittingOperation
@@ -228,6 +250,8 @@ def _parts(settings: Settings, link: Link, https: DeviceHttps) -> Parts:
             tasks={"captions": captions.run},
             operations={"set-sitting": SetSittingOperation(captions, settings.recorder.model_languages)},
             readings=[lambda: {"microphone_level_dbfs": captions.microphone_level_dbfs}],
+            busy=captions,
+            self_test={"microphone": captions.microphone_trouble},
         )
     log.warning("hardware_not_configured", extra={"device": settings.device, "kind": settings.kind})
     return Parts()

@@ -3,7 +3,7 @@
 The ways never import each other; `main.py` gives each of them what stands here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -56,6 +56,23 @@ class Link(Protocol):
 
     def on_disconnected(self, handler: Callable[[], None]) -> None:
         """Before the link runs: call `handler` whenever the link has gone down."""
+
+
+SelfTest = Mapping[str, Callable[[], Awaitable[str]]]
+"""By the name of a piece of hardware: a check that answers nothing, or a sentence that says what is wrong."""
+
+
+class Occupancy(Protocol):
+    """Whether somebody uses this device now, and a way to let nobody begin; called on the event loop."""
+
+    def busy(self) -> str:
+        """Why nothing may be interrupted now, one sentence for staff; empty when something may."""
+
+    def close(self) -> None:
+        """From now on take nothing new, and say so to people."""
+
+    def open(self) -> None:
+        """Take new work again."""
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,22 @@ class Recorder(_Section, frozen=True, kw_only=True):
     model_languages: tuple[str, ...] = ("en",)
 
 
+class Updates(_Section, frozen=True, kw_only=True):
+    """Updates of this device: none without `root_file`, the root of the repository's keys that it trusts.
+
+    `slots_dir` is where the launcher finds releases (`slots` in the data folder if empty). The limits of a
+    trial are those of `edge_agent.updates.core.Limits` and of the launcher.
+    """
+
+    root_file: Path | None = None
+    slots_dir: str = ""
+    self_test_s: Seconds = 120.0
+    link_s: Seconds = 900.0
+    trial_s: Seconds = 86_400.0
+    trial_starts_max: Count = 3
+    trial_silence_s: Seconds = 60.0
+
+
 class Settings(_Section, frozen=True, kw_only=True):
     """Everything that the agent is told."""
 
@@ -118,6 +134,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     outbox: Outbox = Outbox()
     kiosk: Kiosk | None = None
     recorder: Recorder | None = None
+    updates: Updates = Updates()
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
@@ -125,6 +142,21 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
 
     Raises:
         SettingsError: the file cannot be read, is no TOML, or has a key or value that is not taken.
+    """
+    tree = overlaid(path, environ)
+    try:
+        settings = msgspec.convert(tree, Settings, strict=False, dec_hook=_path)
+        device_id(settings.device)
+    except (msgspec.ValidationError, MalformedError) as error:
+        raise SettingsError(f"settings {path}: {error}") from error
+    return settings
+
+
+def overlaid(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+    """The tree in `path` with the environment laid over it, not held to anything yet.
+
+    Raises:
+        SettingsError: the file cannot be read, or is no TOML.
     """
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -137,12 +169,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     for name, value in environ.items():
         if name.startswith(PREFIX):
             _lay_over(tree, name.removeprefix(PREFIX).lower().split("__"), value)
-    try:
-        settings = msgspec.convert(tree, Settings, strict=False, dec_hook=_path)
-        device_id(settings.device)
-    except (msgspec.ValidationError, MalformedError) as error:
-        raise SettingsError(f"settings {path}: {error}") from error
-    return settings
+    return tree
 
 
 def _path(kind: type, value: object) -> object:

@@ -1,4 +1,4 @@
-"""`python -m firmware_tools inspect FILE [--key PUBLIC.pem] [--json]`.
+"""`python -m firmware_tools inspect FILE [--key PUBLIC.pem] [--json]`, and the commands of `publishing`.
 
 Exit status 0: the image is whole (and, with a key, signed by it). 1: refused; the sentence is on stderr, with
 `--json` in the object on stdout. 2: wrong words on the command line.
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from firmware_tools import publishing
 from firmware_tools.errors import RefusedError
 from firmware_tools.image import IMAGE_BYTES_MAX, KEY_BYTES_MAX, Image, parse, read_key, verify
 
@@ -27,7 +28,10 @@ def main(words: Sequence[str] | None = None) -> int:
     inspect.add_argument("file", type=Path, help="signed image (.bin)")
     inspect.add_argument("--key", type=Path, help="Ed25519 public key (PEM) that must have signed it")
     inspect.add_argument("--json", action="store_true", help="one JSON object in place of the table")
+    publishing.add_commands(commands)
     given = parser.parse_args(words)
+    if given.command in publishing.COMMANDS:
+        return _publishing(given)
     try:
         image = parse(_read(given.file, IMAGE_BYTES_MAX))
         if given.key is not None:
@@ -41,6 +45,16 @@ def main(words: Sequence[str] | None = None) -> int:
     signed = "valid" if given.key is not None else UNCHECKED if image.signature else "none"
     shown = describe(image, given.file.name, signed)
     print(json.dumps(shown, indent=2) if given.json else table(shown))
+    return 0
+
+
+def _publishing(given: argparse.Namespace) -> int:
+    """`keys`, `release`, `publish`, `refresh`, `status`: an object of JSON on stdout, a refusal on stderr."""
+    try:
+        print(publishing.as_json(publishing.run(given)))
+    except RefusedError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

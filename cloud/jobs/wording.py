@@ -8,6 +8,8 @@ OPERATIONS = {
     Operation.RESTART_AGENT: N_("Restart the agent"),
     Operation.PRINT_DOCUMENT: N_("Print a document"),
     Operation.SET_SITTING: N_("Set the state of a sitting"),
+    Operation.APPLY_UPDATE: N_("Apply an update"),
+    Operation.CANCEL_UPDATE: N_("Cancel an update"),
 }
 STATUSES = {
     Status.QUEUED: N_("Waiting"),

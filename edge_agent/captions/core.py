@@ -20,6 +20,7 @@ Instant = float
 """Seconds of a clock that never jumps."""
 
 OPEN = "open"
+IN_SESSION = frozenset({OPEN, "paused", "closed_to_public"})
 SOURCE = "machine"
 RECOGNISER_BACKOFF_S = (0.2, 1.0, 2.0, 5.0, 10.0, 20.0)
 MICROPHONE_BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -280,6 +281,11 @@ class Captioner:
         assert self._listening is None or self._current().told.state == OPEN
         assert len(self._unsent) <= UNSENT_MAX
         return effects
+
+    @property
+    def in_session(self) -> bool:
+        """Whether a sitting has begun and has not ended: open, paused or closed to the public."""
+        return any(sitting.told.state in IN_SESSION for sitting in self._sittings.values())
 
     def deadline(self) -> Instant | None:
         """When `TimePassed` is due."""

@@ -133,6 +133,7 @@ class Captions:
         self._inbox: asyncio.Queue[tuple[core.Event, asyncio.Future[str] | None]] = asyncio.Queue()
         self._tasks: asyncio.TaskGroup | None = None
         self._recognition: asyncio.Task[None] | None = None
+        self._captioner: core.Captioner | None = None
         self._tell(core.Started(_wall_ms()))
 
     @property
@@ -158,9 +159,27 @@ class Captions:
         self._inbox.put_nowait((event, asked))
         return await asked
 
+    # For updates, as `edge_agent.ports.Occupancy`.
+
+    def busy(self) -> str:
+        """Why nothing may be interrupted: a sitting that has begun and has not ended."""
+        if self._captioner is None:
+            return "the recorder is starting"
+        return "a sitting is being held" if self._captioner.in_session else ""
+
+    def close(self) -> None:
+        """Nothing to refuse: a sitting that opens meanwhile is followed, and goes on after a restart."""
+
+    def open(self) -> None:
+        """The same."""
+
+    async def microphone_trouble(self) -> str:
+        """What the self-test says of the microphone."""
+        return "" if self._loudness.dbfs is not None else "the microphone gives no sound"
+
     async def run(self) -> None:
         """Listen until cancelled; every process that was started is gone when this returns."""
-        captioner = core.Captioner(self._load(), self._settings.model_languages, self._rate)
+        captioner = self._captioner = core.Captioner(self._load(), self._settings.model_languages, self._rate)
         async with asyncio.TaskGroup() as self._tasks:
             while True:
                 event, asked = await self._next_event(captioner.deadline())

@@ -29,7 +29,7 @@ from edge_agent.documents.print_operation import PrintOperation, Tools
 from edge_agent.documents.printer import JAMMED, PAPER_OUT, PrinterStatus
 from edge_agent.documents.receipt import Line, Receipt, receipt, slip
 from edge_agent.documents.requests import Https, ProblemError, Requests
-from edge_agent.documents.screen import Notice, Reason, Screen
+from edge_agent.documents.screen import Notice, Reason, Screen, Step
 from edge_agent.documents.visit import WARN_S, Visit
 from edge_agent.documents.words import bring, kind_name, slip_title
 from edge_agent.errors import AgentError, MalformedError, RefusedError, SettingsError, UnavailableError
@@ -105,6 +105,7 @@ class Kiosk:
         self._to_release: set[str] = set()
         self._release_wake = asyncio.Event()
         self._printer_back = asyncio.Event()
+        self._closed = False
         self._shown = self._visit.screen
         self._version = 0
         self._boot = os.urandom(4).hex()
@@ -122,6 +123,34 @@ class Kiosk:
     def readings(self) -> Mapping[str, Value]:
         """The printer's part of the telemetry, by `contract.telemetry.METRICS`."""
         return self._readings
+
+    # For updates, as `edge_agent.ports.Occupancy`.
+
+    def busy(self) -> str:
+        """Why nothing may be interrupted: a citizen is here, or a paper or a receipt is being printed."""
+        if self._visit.screen.step != Step.WELCOME:
+            return "a visit is open at the kiosk"
+        if self.print_operation.document is not None:
+            return "a paper is being printed"
+        return "the last visit is being settled" if self._tasks else ""
+
+    def close(self) -> None:
+        """Out of service: nobody can begin a visit, and the screen says that the kiosk is being updated."""
+        self._closed = True
+        self._prepare()
+
+    def open(self) -> None:
+        """In service again."""
+        self._closed = False
+        self._prepare()
+
+    async def printer_trouble(self) -> str:
+        """What the self-test says of the printer: whether it answers, not whether it could print."""
+        try:
+            await self._devices.printer.status()
+        except UnavailableError as error:
+            return f"the printer does not answer: {error}"
+        return ""
 
     async def run(self) -> None:
         """Serve until cancelled.
@@ -347,6 +376,7 @@ class Kiosk:
                 printer=_trouble(self._printer),
                 connected=self._link.connected,
                 busy=at_work is not None and at_work != self._visit.document,
+                updating=self._closed,
             )
         )
 

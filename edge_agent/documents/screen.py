@@ -80,6 +80,7 @@ class Reason(StrEnum):
     PRINTER = "printer"
     LINK = "link"
     BUSY = "busy"
+    UPDATE = "update"
     READER = "reader"
     TERMINAL = "terminal"
     REGISTRY = "registry"

@@ -483,6 +483,8 @@ class Visit:
 
     @property
     def _blocked(self) -> Reason | None:
+        if self._ready.updating:
+            return Reason.UPDATE
         if self._ready.printer is not None:
             return self._ready.printer
         if not self._ready.connected:

@@ -162,11 +162,15 @@ class ReceiptEnded:
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether the printer could print now and the cloud could be reached; `busy` with an earlier paper."""
+    """Whether the printer could print now and the cloud could be reached.
+
+    `busy` with an earlier paper; `updating`: the agent is being exchanged, and no visit may begin.
+    """
 
     printer: Reason | None
     connected: bool
     busy: bool = False
+    updating: bool = False
 
 
 @dataclass(frozen=True)

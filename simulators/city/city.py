@@ -25,6 +25,7 @@ from simulators.city.folder import Folder
 from simulators.city.hardware import KioskHardware, Thermometer
 from simulators.city.plan import PYTHON, Plan, Ports, agent_settings, cloud_settings
 from simulators.city.processes import Child, Command
+from simulators.city.releases import Releases
 from simulators.city.servers import LOOPBACK, Served, serve
 from simulators.devices.printer import Printers
 from simulators.people import Person
@@ -40,6 +41,8 @@ FALLS_MAX = 3
 AT_ONCE = 3
 """Agents that start at the same time; more do not start sooner on two cores."""
 LINK_UP = "link_connected"
+SELF_TEST_S = 20.0
+"""How long a new version may take to be well; printers of a city on a laptop answer within five."""
 RECOGNISER_READY = "recogniser_ready"
 TEMPERATURE_EVERY_S = 5.0
 ADMIN = "admin"
@@ -68,6 +71,7 @@ class City:
         self.tell = tell
         self.ports = Ports.free(plan)
         self.people = people.generate(plan.seed)
+        self.releases = Releases(folder.cloud / "repository", folder.path / "keys")
         self.tls = plan.broker != "embedded" and (
             plan.broker == "mosquitto" or shutil.which("mosquitto") is not None
         )
@@ -191,7 +195,12 @@ class City:
 
     async def _start_cloud(self) -> None:
         self.tell("control plane: keys, database, administrator")
+        await asyncio.to_thread(self.releases.prepare)
         settings = cloud_settings(self.plan, self.ports, tls=self.tls)
+        settings["updates"] = {
+            "repository_dir": self.releases.repository,
+            "timestamp_key_file": self.releases.timestamp_key,
+        }
         self._cloud_file = write_toml(self.folder.cloud / "cloud.toml", settings)
         told = json.loads(await self._cloud("init"))
         self._keep_password(told.get("one_time_password"))
@@ -309,7 +318,8 @@ class City:
             nonlocal up
             async with limit:
                 settings = write_toml(self.folder.device(device) / "agent.toml", self._agent_settings(device))
-                child = await self._run(device, PYTHON, "-m", "edge_agent", "--settings", str(settings))
+                launcher = (PYTHON, "-m", "edge_agent.updates.launcher", "--settings", str(settings))
+                child = await self._run(device, *launcher)
                 await self._said(child, LINK_UP, ENROLLED_S)
             up += 1
             self.tell(f"devices: {device} is connected ({up} of {len(devices)})")
@@ -336,6 +346,7 @@ class City:
     def _agent_settings(self, device: str) -> dict[str, Any]:
         folder = self.folder.device(device)
         settings = agent_settings(self.plan, self.ports, device, folder, tls=self.tls)
+        settings["updates"] = {"root_file": self.releases.root, "self_test_s": SELF_TEST_S}
         if device in self.kiosks:
             hardware = self.kiosks[device]
             settings["kiosk"] = {

@@ -22,11 +22,12 @@ from simulators.city.city import ADMIN, City, Password
 from simulators.city.hardware import CityHands
 from simulators.city.paper import code_on
 from simulators.city.report import Report, StepError
+from simulators.city.story_updates import UpdateStory
 from simulators.city.visitor import Page, Visitor
 from simulators.city.words import word_error
 from simulators.people import Person
 
-STAFF_PAGES = ("/status", "/devices", "/jobs", "/documents", "/sittings", "/audit")
+STAFF_PAGES = ("/status", "/devices", "/jobs", "/updates", "/documents", "/sittings", "/audit")
 HALL_LANGUAGE = "en"
 TITLE = "Kuvendi i Komunës: mbledhja e provës"
 WORD_ERROR_MAX = 0.15
@@ -102,6 +103,7 @@ class Story:
                     device = self.city.plan.kiosk_ids[0]
                     await self.step(f"the agent of {device} restarts", 60, partial(self.restart, device))
                 await self.step("the agents of all devices restart", 120, self.restart_all)
+                await UpdateStory(self.city, self.staff, self.step).play()
                 await self.step("every job has ended", 30, self.jobs_over)
                 await self.step("at the end every device is there and well", 60, self.look_at_fleet)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract import captions, documents, jobs, telemetry
+from contract import captions, documents, jobs, telemetry, updates
 from contract.errors import MalformedError
 from contract.messages import MESSAGE_BYTES_MAX, Ack, Envelope, Lane, Presence, open_envelope, read, seal
 
@@ -18,6 +18,7 @@ ENVELOPED: dict[str, type[msgspec.Struct]] = {
     "evidence": documents.Evidence,
     "caption-final": captions.CaptionSegment,
     "caption-partial": captions.CaptionSegment,
+    "update-news": updates.UpdateNews,
 }
 BARE: dict[str, type[msgspec.Struct]] = {
     "presence": Presence,
@@ -27,6 +28,8 @@ BARE: dict[str, type[msgspec.Struct]] = {
     "job-update-rejected": jobs.Rejection,
     "set-sitting": captions.SetSitting,
     "print-document": documents.PrintJob,
+    "apply-update": updates.ApplyUpdate,
+    "cancel-update": updates.CancelUpdate,
     "document-request": documents.NewRequest,
     "document-view": documents.View,
 }

@@ -23,7 +23,7 @@ IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True)
 def test_parse_is_the_inverse_of_build(name: str, ids: list[str]) -> None:
     keys = [
         key
-        for key in ("device", "document", "session", "channel", "job")
+        for key in ("device", "document", "session", "channel", "update", "job")
         if f"{{{key}}}" in BY_NAME[name].template
     ]
     filled = dict(zip(keys, ids, strict=False))

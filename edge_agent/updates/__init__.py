@@ -1,0 +1,1 @@
+"""Updates on the device: a new agent or a new firmware, tried before it stays."""
