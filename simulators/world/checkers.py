@@ -7,6 +7,7 @@ from cloud.documents.core import Attention, Hold
 from cloud.jobs.core import PENDING
 from cloud.watermark import ABOVE_MAX
 from contract.messages import Lane
+from contract.updates import UPDATE
 from simulators.world.broker import Broker
 from simulators.world.clock import START_MS
 from simulators.world.cloud import Cloud, settled
@@ -14,6 +15,7 @@ from simulators.world.device import Device
 from simulators.world.kiosk import Kiosk
 from simulators.world.printer import Printer
 from simulators.world.recorder import WORD_MS, Recorder, date_ms, said
+from simulators.world.updates import FIRST_VERSION, Updater
 
 DATED_MS_MAX = 1_500
 """A line is dated within so much of when it was said, where the clocks are right."""
@@ -29,6 +31,7 @@ class Scene:
     printers: list[Printer]
     kiosks: list[Kiosk]
     recorders: list[Recorder]
+    updaters: list[Updater]
     broker: Broker
     cloud: Cloud
     clocks_wrong: bool
@@ -162,6 +165,13 @@ def lines_are_dated(scene: Scene) -> Iterator[str]:
             yield f"{segment.session} line {segment.segment} of {times[0] / 1000} s is dated {since / 1000} s"
 
 
+def boards_boot(scene: Scene) -> Iterator[str]:
+    """A board that is switched on runs a whole version that is well, whatever an update is doing."""
+    for updater in scene.updaters:
+        if not updater.board.bootable:
+            yield f"the board of {updater.name} has {updater.board.confirmed} to run"
+
+
 ALWAYS: tuple[Checker, ...] = (
     printed_once,
     stored_once,
@@ -174,6 +184,7 @@ ALWAYS: tuple[Checker, ...] = (
     closed_is_silent,
     revisions_grow,
     lines_are_dated,
+    boards_boot,
 )
 
 
@@ -286,6 +297,25 @@ def hall_is_heard(scene: Scene) -> Iterator[str]:
                 yield f"{session}: the word of {word / 1000} s was not heard"
 
 
+def updates_end(scene: Scene) -> Iterator[str]:
+    """Every update ends in one state, which the control plane knows, and the board runs what it says."""
+    for device, updater in zip(scene.devices, scene.updaters, strict=False):
+        committed = [FIRST_VERSION]
+        for entry in device.disk.updates.values():
+            standing = scene.cloud.db.standings.get((device.name, entry.update))
+            if entry.state not in UPDATE.ends:
+                yield f"{device.name} {entry.update} is still {entry.state}"
+            elif standing is None or (standing.state, standing.revision) != (entry.state, entry.revision):
+                yield f"{device.name} {entry.update} is {entry.state}, and believed to be {standing}"
+            if entry.state == "committed":
+                committed.append(entry.order.version)
+        if updater.board.running != committed[-1] or updater.board.confirmed != committed[-1]:
+            yield f"the board of {device.name} runs {updater.board.running}, committed was {committed[-1]}"
+        for (name, update), standing in scene.cloud.db.standings.items():
+            if name == device.name and update not in device.disk.updates:
+                yield f"{device.name} does not know {update}, which is believed to be {standing.state}"
+
+
 HEALED: tuple[Checker, ...] = (
     devices_are_quiet,
     presence_is_true,
@@ -295,6 +325,7 @@ HEALED: tuple[Checker, ...] = (
     finals_arrive,
     recorders_follow,
     hall_is_heard,
+    updates_end,
 )
 
 

@@ -9,17 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import msgspec
+
 from cloud.devices.presence import Known, believe
 from cloud.documents import core as d
 from cloud.errors import MalformedError
 from cloud.jobs import core as k
 from cloud.telemetry.core import Member, sort_out
+from cloud.updates.core import BEGIN, Standing, take
 from cloud.watermark import Key as Stream
 from cloud.watermark import Verdict, Watermark
 from contract import jobs as cj
 from contract.documents import Evidence, PrintJob
 from contract.errors import MalformedError as ContractMalformedError
 from contract.messages import Envelope, Presence, open_envelope, read
+from contract.updates import ApplyUpdate, UpdateNews
 from edge_agent.documents import printing as p
 from edge_agent.jobs import core as j
 from edge_agent.link import outbox as o
@@ -61,6 +65,7 @@ class Database:
     facts: dict[str, d.Facts] = field(default_factory=dict)
     device_of: dict[str, str] = field(default_factory=dict)
     executions: dict[str, k.Execution] = field(default_factory=dict)
+    standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
     target: dict[str, tuple[str, dict[str, object]]] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
 
@@ -105,6 +110,10 @@ class Cloud:
 
         self._insist(act)
 
+    def assign(self, job: str, device: str, order: ApplyUpdate) -> None:
+        """An operator assigns a version to a device."""
+        self._insist(lambda: self._queue(job, device, msgspec.to_builtins(order)))
+
     def request(self, document: str, device: str) -> None:
         """A citizen's visit: identified, priced, paid; from here on it is the control plane's."""
 
@@ -141,7 +150,7 @@ class Cloud:
             match packet.topic:
                 case "telemetry":
                     self._keep_telemetry(device, packet.body)
-                case "evidence" | "caption-final":
+                case "evidence" | "caption-final" | "updates":
                     self._keep_event(device, packet)
                 case "caption-partial":
                     self.captions.on_partial(device, packet.body)
@@ -259,6 +268,10 @@ class Cloud:
             evidence = read(envelope.body, Evidence)
             document = evidence.document
             follow = self._handle(document, d.EvidenceCame(evidence.outcome), changes)
+        elif verdict is Verdict.NEW and packet.topic == "updates":
+            news = read(envelope.body, UpdateNews)
+            known = self.db.standings.get((device, news.update), BEGIN)
+            changes.append(lambda: self.db.standings.__setitem__((device, news.update), take(known, news)))
         elif verdict is Verdict.NEW:
             try:
                 changes += self.captions.take_final(device, packet.ids, envelope)

@@ -55,7 +55,8 @@ class Power:
 
 @dataclass
 class Device:
-    """`operations` are what its jobs can ask; `on_start` is what its ways do at each start of the agent."""
+    """`operations` are what its jobs can ask; `on_start` is what its ways do at each start of the agent,
+    `on_link` what they do when the link has come up or gone down."""
 
     name: str
     clock: Clock
@@ -67,6 +68,7 @@ class Device:
     trace: Trace
     operations: dict[str, Perform] = field(default_factory=dict)
     on_start: list[Action] = field(default_factory=list)
+    on_link: list[Callable[[bool], None]] = field(default_factory=list)
     disk: Disk = field(default_factory=Disk)
     on: bool = False
     cuts: int = 0
@@ -306,6 +308,8 @@ class Device:
             self.publish_presence(online=True)
             self.tell_jobs(j.Connected())
             self.tell_outbox(o.Connected())
+            for told in self.on_link:
+                told(True)
 
     def _down(self) -> None:
         self._connection = None
@@ -313,6 +317,8 @@ class Device:
             self.tell_reconnection(r.Lost("unavailable"))
         self.tell_outbox(o.Disconnected())
         self.tell_jobs(j.Disconnected())
+        for told in self.on_link:
+            told(False)
 
     def _receive(self, packet: Packet) -> None:
         match packet.topic:

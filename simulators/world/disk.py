@@ -14,6 +14,7 @@ from edge_agent.captions.memory import Memory
 from edge_agent.documents.printing import Record
 from edge_agent.jobs import core as jobs
 from edge_agent.link.outbox import Stored
+from edge_agent.updates.messages import Entry as Update
 from simulators.world.faults import Fault, Faults
 
 Key = tuple[str, Lane, int]
@@ -48,6 +49,7 @@ class Disk:
     messages: dict[Key, Message] = field(default_factory=dict)
     entries: dict[jobs.Key, jobs.Entry] = field(default_factory=dict)
     ledger: dict[str, Record] = field(default_factory=dict)
+    updates: dict[str, Update] = field(default_factory=dict)
     memory: Memory | None = field(default_factory=Memory)
     """The recorder's file; None when it is damaged."""
     ever: set[Key] = field(default_factory=set)

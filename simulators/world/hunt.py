@@ -33,6 +33,7 @@ class Case:
         faults = ", ".join(f"{fault} {strength:g}" for fault, strength in self.mix.items()) or "no fault"
         story = self.story
         parts = [f"{story.kiosks} kiosks", f"{len(story.documents)} documents", f"{len(story.jobs)} jobs"]
+        parts += [f"{len(story.updates)} updates"] if story.updates else []
         parts += [f"a sitting of {len(story.sitting)} changes"] if story.sitting else []
         return f"{faults}; {', '.join(parts)}, {story.samples} samples"
 
@@ -75,6 +76,8 @@ def _smaller(case: Case) -> Iterator[Case]:
         yield replace(case, story=replace(story, sitting=()))
     if story.samples:
         yield replace(case, story=replace(story, samples=0))
+    if story.updates:
+        yield replace(case, story=replace(story, updates=()))
     if story.jobs:
         yield replace(case, story=replace(story, jobs=()))
     for fault in case.mix:

@@ -32,6 +32,7 @@ class Plant:
     positions_stand_still: bool = False
     watches: bool = True
     impatient: bool = False
+    flashes_in_place: bool = False
 
     def outbox(self, effects: list[o.Effect]) -> list[o.Effect]:
         """What the outbox decided."""
@@ -219,7 +220,10 @@ class MissedIsCaptured(Plant):
 
 @dataclass(frozen=True)
 class Planted:
-    """A bug. Each of `found_by` is a fault, with the company that it needs; that fault must show the bug."""
+    """A bug. Each of `found_by` is a fault, with the company that it needs; that fault must show the bug.
+
+    A bug that needs no fault has none there.
+    """
 
     plant: Plant
     found_by: tuple[tuple[Fault, ...], ...]
@@ -232,13 +236,14 @@ PLANTS: dict[str, Planted] = {
     "counts-every-arrival": Planted(Plant(counts_anew=True), ((F.DUPLICATION,),)),
     "one-lock": Planted(Plant(second_lock=False), ((F.DELAY,), (F.PARTITION,))),
     "highest-seen": Planted(HighestSeen(), ((F.REORDERING,),)),
-    "stays-down": Planted(Plant(notices_loss=False), ((F.LINK_CUT,), (F.PARTITION,), (F.HALF_OPEN,))),
+    "stays-down": Planted(Plant(notices_loss=False), ((F.LINK_CUT,),)),
     "believes-any-will": Planted(BelievesAnyWill(), ((F.HALF_OPEN, F.POWER_CUT),)),
     "drops-when-offline": Planted(DropsWhenOffline(), ((F.PARTITION,), (F.BROKER_KILL,))),
     "silent-drop": Planted(SilentDrop(), ((F.PARTITION,),)),
     "publish-before-append": Planted(PublishBeforeAppend(blind=True), ((F.POWER_CUT,),)),
     "reuse-boot": Planted(ReuseBoot(), ((F.POWER_CUT,),)),
     "print-before-ledger": Planted(PrintBeforeLedger(), ((F.POWER_CUT_AT_WORK,),)),
+    "flashes-in-place": Planted(Plant(flashes_in_place=True), ()),
     "never-syncs": Planted(Plant(syncs=False), ((F.UNSYNCED_TAIL, F.POWER_CUT),)),
     "saves-in-place": Planted(Plant(saves_in_place=True), ((F.TORN_WRITE, F.POWER_CUT_AT_WORK),)),
     "wall-clock-timers": Planted(WallClockTimers(), ((F.CLOCK_STEP, F.LOSS),)),

@@ -20,6 +20,7 @@ from simulators.world.plants import Plant
 from simulators.world.printer import Printer
 from simulators.world.recorder import Recorder
 from simulators.world.trace import Trace
+from simulators.world.updates import Updater, order_of
 
 HEALS_S = 900.0
 DECIDED_S = 2400.0
@@ -39,13 +40,15 @@ class WorldError(AssertionError):
 class Story:
     """What happens in a world beside what goes wrong, each with the second at which it does.
 
-    `sitting` are the clerk's events in the one hall; without any there is no hall.
+    `sitting` are the clerk's events in the one hall; without any there is no hall. `updates` are versions of
+    the firmware of the kiosks' boards.
     """
 
     kiosks: int
     documents: tuple[float, ...]
     jobs: tuple[tuple[float, str], ...]
     sitting: tuple[tuple[float, str], ...] = ()
+    updates: tuple[tuple[float, str], ...] = ()
     samples: int = 45
     rows_max: int = 1000
 
@@ -74,6 +77,7 @@ class World:
         self.printers: list[Printer] = []
         self.kiosks: list[Kiosk] = []
         self.recorders: list[Recorder] = []
+        self.updaters: list[Updater] = []
         for number in range(self.story.kiosks):
             self._add_kiosk(f"kiosk-{number + 1}")
         if self.story.sitting:
@@ -110,6 +114,9 @@ class World:
         device.operations["print-document"] = kiosk.perform
         self.printers.append(printer)
         self.kiosks.append(kiosk)
+        self.updaters.append(
+            Updater(device, self.faults, lambda: "a paper is being printed" if kiosk.busy else "")
+        )
         self._every(RECONSIDER_S, lambda: device.run(kiosk.reconsider))
 
     def _diagnose(self, device: Device, job: Execution) -> None:
@@ -129,6 +136,12 @@ class World:
             self.clock.later(
                 at,
                 lambda n=number, d=name, o=operation: self.cloud.create_job(f"job-{n}", d, o),  # type: ignore[misc]  # the same
+            )
+        for number, (at, version) in enumerate(self.story.updates):
+            name, order = kiosks[number % len(kiosks)].name, order_of(number, version)
+            self.clock.later(
+                at,
+                lambda n=number, d=name, o=order: self.cloud.assign(f"update-{n}", d, o),  # type: ignore[misc]  # the same
             )
         for at, event in self.story.sitting:
             self.clock.later(at, lambda e=event: self.cloud.change_sitting("sitting-1", HALL, e))  # type: ignore[misc]  # the same
@@ -194,6 +207,7 @@ class World:
     def _heal(self) -> None:
         self.trace("world", "HEALED: from now on nothing goes wrong any more")
         self.faults.heal()
+        self.broker.unreachable_for.clear()
         for device in self.devices:
             device.wall.heal()
 
@@ -219,6 +233,7 @@ class World:
             printers=self.printers,
             kiosks=self.kiosks,
             recorders=self.recorders,
+            updaters=self.updaters,
             broker=self.broker,
             cloud=self.cloud,
             clocks_wrong=any(fault in self.mix for fault in CLOCK_FAULTS),
@@ -243,6 +258,10 @@ def story_of(seed: int) -> Story:
         jobs=jobs,
         sitting=_sitting(rng) if rng.random() < 0.6 else (),
         rows_max=rng.choice((1000, 1000, 12)),
+        updates=tuple(
+            (round(rng.uniform(20, 700), 1), rng.choice(("1.1.0", "1.2.0", "1.1.13", "0.9.0")))
+            for _ in range(rng.choice((0, 1, 2)))
+        ),
     )
 
 
@@ -271,6 +290,7 @@ CALM_STORY = Story(
     kiosks=1,
     documents=(5.0,),
     jobs=((40.0, "restart-agent"), (80.0, "collect-diagnostics")),
+    updates=((15.0, "1.1.0"), (110.0, "1.2.13")),
     sitting=((6.0, "open"), (40.0, "close-to-public"), (70.0, "open"), (100.0, "end")),
     samples=6,
 )

@@ -1,17 +1,17 @@
-"""One quiet hour of a kiosk and a hall, lived as often as it has effects: each time the power goes before
-another, takes what was not synced, and tears the write in hand."""
+"""One quiet hour of a kiosk with its board and a hall, lived as often as it has effects: each time the power
+goes before another, takes what was not synced, and tears the write in hand."""
 
 import pytest
 
-from simulators.world.plants import PLANTS, Plant
+from simulators.world.plants import PLANTS
 from simulators.world.world import calm
 
 CHUNKS = 4
 
 
-def effects(plant: Plant | None = None) -> int:
+def effects() -> int:
     """How many effects there are before the evening; the hours after it only hold what was reached."""
-    world = calm(None, plant)
+    world = calm(None)
     world.run()
     return world.effects_before_healing
 
@@ -34,6 +34,8 @@ def test_the_quiet_hour_has_everything_in_it() -> None:
         "Remember(",
         "SendFinal(",
         "StopRecogniser(",
+        "Activate(",
+        "RollBack(",
     ):
         assert effect in told, effect
 
@@ -52,7 +54,7 @@ def test_no_cut_costs_anything(chunk: int) -> None:
 @pytest.mark.parametrize("bug", ["forget-before-ack", "print-before-ledger", "reuse-boot", "never-syncs"])
 def test_a_planted_bug_is_found_by_some_cut(bug: str) -> None:
     plant = PLANTS[bug].plant
-    for cut in range(effects(plant)):
+    for cut in range(effects()):
         try:
             calm(cut, plant).run()
         except AssertionError:

@@ -1,6 +1,8 @@
 """Known bugs are planted: the worlds find each, and each fault is what finds it.
 
-The table is `PLANTS` in `simulators/world/plants.py`; `FIRST` is the first seed in which each is found.
+The table is `PLANTS` in `simulators/world/plants.py`; `FIRST` is the first seed in which each is found. A
+change of a core makes other histories of the same seeds: then the others are looked through too, and
+`make long WAY=simulation` says how the table reads now.
 """
 
 import pytest
@@ -15,17 +17,18 @@ SEEDS = range(300)
 
 FIRST = {
     "forget-before-ack": 0,
-    "never-resends": 4,
+    "never-resends": 0,
     "counts-every-arrival": 0,
     "one-lock": 16,
     "highest-seen": 0,
     "stays-down": 0,
-    "believes-any-will": 267,
+    "believes-any-will": 205,
     "drops-when-offline": 0,
     "silent-drop": 2,
     "publish-before-append": 1,
     "reuse-boot": 1,
-    "print-before-ledger": 23,
+    "print-before-ledger": 12,
+    "flashes-in-place": 2,
     "never-syncs": 1,
     "saves-in-place": 21,
     "wall-clock-timers": 0,
@@ -36,8 +39,8 @@ FIRST = {
     "impatient": 1,
     "waits-for-ever": 0,
     "silence-is-refusal": 0,
-    "silence-is-failure": 15,
-    "forgotten-is-printed": 38,
+    "silence-is-failure": 96,
+    "forgotten-is-printed": 43,
     "stopped-is-gone": 247,
     "missed-is-captured": 1,
     "no-watchdog": 8,
@@ -49,9 +52,9 @@ BITES = [(name, faults) for name, planted in PLANTS.items() for faults in plante
 
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_bug_is_found_and_without_it_the_world_holds(name: str) -> None:
-    found = hunt.of_seed(FIRST[name])
-    assert found.failure(PLANTS[name].plant), f"look for its first seed anew: make simulate, --plant {name}"
-    assert found.failure() is None
+    seed = hunt.first_found(PLANTS[name].plant, (FIRST[name], *SEEDS))
+    assert seed is not None, f"{name} was planted in {len(SEEDS)} worlds, and none of them noticed"
+    assert hunt.of_seed(seed).failure() is None
 
 
 @pytest.mark.long
