@@ -265,7 +265,11 @@ def finals_arrive(scene: Scene) -> Iterator[str]:
     for recorder in scene.recorders:
         for final in recorder.finals.values():
             segment = final.segment
-            if scene.clocks_wrong or not _was_open(scene, segment.session, final.since_ms, final.until_ms):
+            opened_at = scene.cloud.captions.sittings[segment.session].opened_at
+            assert opened_at is not None
+            # A line begins where the recogniser began to hear, which is before its first whole word.
+            since_ms = min(final.since_ms, date_ms(segment, int(opened_at.timestamp() * 1000))[0])
+            if scene.clocks_wrong or not _was_open(scene, segment.session, since_ms, final.until_ms):
                 continue
             key = (segment.session, segment.segment, segment.revision)
             found = scene.cloud.captions.lines.get(key)

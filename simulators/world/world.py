@@ -208,6 +208,7 @@ class World:
         self.trace("world", "HEALED: from now on nothing goes wrong any more")
         self.faults.heal()
         self.broker.unreachable_for.clear()
+        self.broker.consumer_is_back()  # what waited for a slow consumer is given to a quick one
         for device in self.devices:
             device.wall.heal()
 
