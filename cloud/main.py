@@ -55,6 +55,7 @@ from cloud.jobs import api as job_api
 from cloud.jobs import pages as job_pages
 from cloud.jobs import run as jobs_run
 from cloud.jobs import store as jobs_store
+from cloud.jobs.core import RETRIES_MAX
 from cloud.jobs.diagnostics import BYTES_MAX, Bundles
 from cloud.jobs.requests import Requests
 from cloud.jobs.service import Jobs
@@ -244,6 +245,7 @@ def _captions(ground: Ground, jobs: Jobs) -> Captions:
             [device],
             in_progress_timeout_s=SITTING_STARTED_S,
             queued_expiry_s=SITTING_WAITS_S,
+            retries=RETRIES_MAX,
         )
 
     captions = Captions(ground.sessions, create_job, Hub())

@@ -81,6 +81,15 @@ def was_public(changes: Sequence[Change], since: datetime, until: datetime) -> b
     return touched_open
 
 
+def is_of_now(opened_at: datetime, since: datetime) -> bool:
+    """Whether words said from `since` on belong to the present open part, which was opened at `opened_at`.
+
+    Words that may still change are never stored, so those of an earlier part that come late, perhaps out of
+    a closed one, are not worth a doubt.
+    """
+    return since >= opened_at
+
+
 def silence(state: str, *, recogniser: str | None, online: bool, spoken: bool) -> Silence | None:
     """Why the page has no live text; None while text is to be expected and some was spoken.
 

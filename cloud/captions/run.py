@@ -4,7 +4,8 @@ import logging
 import os
 import threading
 import time
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 from sqlalchemy.orm import Session, sessionmaker
@@ -31,6 +32,16 @@ class SittingNews(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+@dataclass(frozen=True)
+class _Hall:
+    """A sitting that holds a hall; `open_since` is None while it is not open."""
+
+    device: str
+    channel: str
+    opened_at: datetime | None
+    open_since: datetime | None
+
+
 class Captions:
     """What the pages, the broker and the jobs of this process call.
 
@@ -41,20 +52,21 @@ class Captions:
         self.sessions = sessions
         self.hub = hub
         self._create_job = create_job
-        self._halls: dict[str, tuple[str, str, bool]] = {}
+        self._halls: dict[str, _Hall] = {}
         self._guard = threading.Lock()
 
     def load(self) -> None:
         """Learn from the database which sittings are open; call it once before the broker connects."""
         with self.sessions() as database:
             for sitting in sittings.listed(database):
-                self._remember(sitting)
+                self._remember(database, sitting)
 
-    def _remember(self, sitting: Sitting) -> None:
+    def _remember(self, database: Session, sitting: Sitting) -> None:
+        since = sittings.changes(database, sitting.session)[-1].at if sitting.state == core.OPEN else None
         with self._guard:
             if sitting.state in core.OCCUPYING:
-                is_open = sitting.state == core.OPEN
-                self._halls[sitting.session] = (sitting.device, sitting.channel, is_open)
+                hall = _Hall(sitting.device, sitting.channel, sitting.opened_at, since)
+                self._halls[sitting.session] = hall
             else:
                 self._halls.pop(sitting.session, None)
 
@@ -81,7 +93,7 @@ class Captions:
         """Tell the viewers how the sitting stands now."""
         with self.sessions() as database:
             sitting = sittings.find(database, session)
-            self._remember(sitting)
+            self._remember(database, sitting)
             self.hub.post(self.news(database, sitting))
             log.info(
                 "sitting_changed",
@@ -123,7 +135,8 @@ class Captions:
     def on_partial(self, message: Received) -> None:
         """Handler of `caption-partial`: handed on at once, never stored; only while the sitting is open.
 
-        Words that were on their way when the sitting was paused or closed are dropped here.
+        Words that were on their way when the sitting was paused or closed are dropped here, also when it is
+        open again by the time they come.
 
         Raises:
             MalformedError: of no sitting that this hall holds now.
@@ -132,10 +145,12 @@ class Captions:
         segment = read(message.envelope.body, CaptionSegment)
         segments.check(segment, message.ids, CaptionState.PARTIAL)
         with self._guard:
-            device, channel, is_open = self._halls.get(segment.session, ("", "", False))
-        if (device, channel) != (message.device, segment.channel):
+            hall = self._halls.get(segment.session)
+        if hall is None or (hall.device, hall.channel) != (message.device, segment.channel):
             raise MalformedError("the words are of no sitting that this hall holds now")
-        if not is_open:
+        if hall.opened_at is None or hall.open_since is None:
+            return
+        if not core.is_of_now(hall.open_since, hall.opened_at + timedelta(milliseconds=segment.start_ms)):
             return
         line = segments.Line(
             segment=segment.segment,
@@ -162,6 +177,6 @@ class Captions:
     def presence_changed(self, device: str) -> None:
         """A hall's recorder came or went: tell those who read along."""
         with self._guard:
-            touched = [session for session, (hall, _, _) in self._halls.items() if hall == device]
+            touched = [session for session, hall in self._halls.items() if hall.device == device]
         for session in touched:
             self.changed(session)

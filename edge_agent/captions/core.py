@@ -87,6 +87,11 @@ class FinalRefused:
 
 
 @dataclass(frozen=True)
+class NotRemembered:
+    """The disk did not take the memory; until it does, no final line goes out under a number in it."""
+
+
+@dataclass(frozen=True)
 class TimePassed:
     """The deadline has come."""
 
@@ -99,6 +104,7 @@ Event = (
     | RecogniserSpoke
     | RecogniserLost
     | FinalRefused
+    | NotRemembered
     | TimePassed
 )
 
@@ -252,6 +258,7 @@ class Captioner:
         self._microphone_down = False
         self._unsent: deque[CaptionSegment] = deque()
         self._resend_at: Instant | None = None
+        self._remember_at: Instant | None = None
         self.finals_dropped = 0
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
@@ -279,6 +286,9 @@ class Captioner:
                 effects = self._recogniser_lost(generation, reason, now)
             case FinalRefused(segment):
                 effects = self._final_refused(segment, now)
+            case NotRemembered():
+                self._remember_at = now + RESEND_S
+                effects = []
             case TimePassed():
                 effects = self._time_passed(now)
             case _:
@@ -294,7 +304,7 @@ class Captioner:
 
     def deadline(self) -> Instant | None:
         """When `TimePassed` is due."""
-        at = [self._microphone.retry_at, self._recogniser.retry_at, self._resend_at]
+        at = [self._microphone.retry_at, self._recogniser.retry_at, self._resend_at, self._remember_at]
         if self._listening is not None and self._recogniser.retry_at is None:
             at.append(self._hangs_at(self._listening))
         return min((moment for moment in at if moment is not None), default=None)
@@ -307,6 +317,8 @@ class Captioner:
         known = self._sittings.get(name)
         if told.state not in SITTING.states:
             return [Answer(f"{told.state!r:.40} is no state of a sitting", refused=True)]
+        if known is not None and told == known.told and self._remember_at is not None:
+            return [self._remember(), Answer(self._doing(told))]
         if known is not None and told.version <= known.told.version:
             return [Answer(f"a newer state is known: {known.told.state}, version {known.told.version}")]
         if known is not None and told.state not in _reachable(known.told.state) | {known.told.state}:
@@ -382,6 +394,7 @@ class Captioner:
             self._sittings = {sitting.name: sitting, **others}
 
     def _remember(self) -> Remember:
+        self._remember_at = None
         return Remember(Memory(sittings=tuple(self._sittings.values())))
 
     # The microphone
@@ -521,6 +534,8 @@ class Captioner:
             self._recogniser.retry_at = None
             state.generation, state.alive_at = self._generation, now
             effects.append(StartRecogniser(self._generation, state.told.lang, state.settled))
+        if self._remember_at is not None and now >= self._remember_at:
+            effects.append(self._remember())
         if self._resend_at is not None and now >= self._resend_at:
             self._resend_at = None
             effects += [SendFinal(segment) for segment in self._unsent]

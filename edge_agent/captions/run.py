@@ -129,6 +129,7 @@ class Captions:
         self._ring = Ring(RING_S * self._rate * SAMPLE_BYTES)
         self._ring_grew = asyncio.Event()
         self._keeping = False
+        self._saved = True
         self._loudness = Loudness(self._rate)
         self._began = time.monotonic()
         self._position = 0
@@ -192,6 +193,8 @@ class Captions:
                     except UnavailableError as error:
                         log.error("sitting_not_saved", extra={"reason": str(error)})  # noqa: TRY400 - no bug
                         failed = error
+                        self._saved = False
+                        self._tell(core.NotRemembered())
 
     async def _next_event(
         self, deadline: core.Instant | None
@@ -225,6 +228,7 @@ class Captions:
                     self._sink.sitting_told(told, position, wall_ms)
             case core.Remember(memory):
                 await asyncio.to_thread(self._file.save, memory)
+                self._saved = True
             case core.StartMicrophone():
                 self._spawn(self._hear_microphone(), "microphone")
             case core.KeepSound():
@@ -256,6 +260,10 @@ class Captions:
         return self._tasks.create_task(work, name=name)
 
     async def _send_final(self, segment: CaptionSegment) -> None:
+        if not self._saved:
+            # Its number is not on the disk: after a restart another line would get it.
+            self._tell(core.FinalRefused(segment))
+            return
         try:
             await self._link.send("caption-final", _ids(segment), segment, lane=Lane.EVENTS, must=True)
         except RefusedError as error:

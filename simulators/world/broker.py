@@ -1,40 +1,76 @@
-"""A broker like mosquitto: sessions wait in its memory for who comes back; killed, it has forgotten them."""
+"""A broker like mosquitto: sessions wait in its memory for who comes back; killed, it has forgotten them.
+
+A connection that breaks is gone for both sides at once, or, half open, each side believes in it for a while.
+"""
 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from simulators.world.clock import Clock
-from simulators.world.faults import Faults
+from simulators.world.clock import Action, Clock
+from simulators.world.faults import Fault, Faults
+from simulators.world.trace import Trace
 
-QUEUED_MAX = 100
+QUEUED_MAX = 1000
 """Messages that wait for one client; more are dropped, newest first, and nobody is told."""
 AWAY_MIN_S, AWAY_MAX_S = 1.0, 20.0
-NOTICED_MIN_S, NOTICED_MAX_S = 0.01, 45.0
-"""How long a client believes in a connection that is gone: one and a half keepalive periods at most."""
-CONSUMER_BACK_S = 2.0
+NOTICED_S = 0.01
+BELIEVED_MIN_S, BELIEVED_MAX_S = 1.0, 45.0
+"""How long a side believes in a connection that is gone: one and a half keepalive periods at most."""
+LATENCY_MIN_S, LATENCY_MAX_S = 0.005, 0.05
+OVERTAKEN_MIN_S, OVERTAKEN_MAX_S = 0.2, 20.0
 
 
 @dataclass(frozen=True)
 class Packet:
-    """A message under way; `ids` are the topic's ids, `body` is an object and not its bytes."""
+    """A message under way; `ids` are the topic's ids; `body` is an object, or bytes where bytes matter."""
 
     topic: str
     ids: dict[str, str]
     body: Any
 
 
+class Wire:
+    """One direction of one connection: what is sent first arrives first, unless it is overtaken."""
+
+    def __init__(self, clock: Clock, faults: Faults) -> None:
+        self._clock = clock
+        self._faults = faults
+        self._last = 0.0
+
+    def carry(self, arrive: Action, *, lossy: bool = True, ordered: bool = False) -> None:
+        """Let something arrive, once, twice or never; `ordered` keeps its place whatever happens."""
+        faults = self._faults
+        for _ in range(2 if faults.happens(Fault.DUPLICATION) else 1):
+            if lossy and faults.happens(Fault.LOSS):
+                continue
+            now = self._clock.now
+            at = now + faults.rng.uniform(LATENCY_MIN_S, LATENCY_MAX_S) + faults.delay_s()
+            if not ordered and faults.happens(Fault.REORDERING):
+                at += faults.stream(Fault.REORDERING).uniform(OVERTAKEN_MIN_S, OVERTAKEN_MAX_S)
+            else:
+                at = self._last = max(at, self._last)
+            self._clock.later(at - now, arrive)
+
+
 @dataclass(eq=False)
 class Connection:
-    """One connection of a device. `buffer_lost`: what was under way from it never left the device."""
+    """One connection of a device, with its will.
+
+    `dead`: nothing passes any more, whatever the sides believe. `unsent`: what the device's socket still
+    held is lost with its memory.
+    """
 
     device: str
+    will: Packet
     receive: Callable[[Packet], None]
-    down: Callable[[], None]
+    down: Action
     taken: Callable[[Packet], None]
-    alive: bool = True
-    buffer_lost: bool = False
+    up_wire: Wire
+    down_wire: Wire
+    dead: bool = False
+    unsent: bool = False
 
 
 @dataclass
@@ -55,47 +91,73 @@ class Consumer(Protocol):
 class Broker:
     """One broker, between the devices and one consumer."""
 
-    def __init__(self, clock: Clock, faults: Faults) -> None:
+    def __init__(self, clock: Clock, faults: Faults, trace: Trace) -> None:
         self.up = True
-        self.kills = 0
         self.consumer: Consumer | None = None
         self.unreachable_for: set[str] = set()
+        self.queue_max = int(faults.strength(Fault.BROKER_DROPS)) or QUEUED_MAX
+        self.queued_most = 0
+        self.presence_dropped: set[str] = set()
+        """Devices of which a presence message was dropped: what is believed of them may be old."""
         self._clock = clock
         self._faults = faults
+        self._trace = trace
         self._sessions: dict[str, _Session] = {}
         self._unacknowledged: dict[int, tuple[str, Packet]] = {}
         self._numbers = 0
+        self._wire = Wire(clock, faults)
+        self._busy_until = 0.0
+        self._consumer_lives = 0
 
-    def dial(self, connection: Connection, established: Callable[[], None]) -> None:
+    # --- devices ---
+
+    def connection(
+        self,
+        device: str,
+        will: Packet,
+        *,
+        receive: Callable[[Packet], None],
+        down: Action,
+        taken: Callable[[Packet], None],
+    ) -> Connection:
+        """A connection that is yet to be dialed."""
+        wires = Wire(self._clock, self._faults), Wire(self._clock, self._faults)
+        return Connection(device, will, receive, down, taken, *wires)
+
+    def dial(self, connection: Connection, established: Action) -> None:
         """Connect in a moment, or tell `connection.down`."""
 
         def answer() -> None:
-            if not connection.alive:
+            if connection.dead:
                 return
-            cut_off = connection.device in self.unreachable_for
-            if not self.up or cut_off or self._faults.happens(self._faults.mix.loss):
-                connection.alive = False
+            if not self.up or connection.device in self.unreachable_for:
+                connection.dead = True
                 connection.down()
                 return
             session = self._sessions.setdefault(connection.device, _Session())
             if session.connection is not None:
-                self.cut(session.connection)
+                self._take_over(session.connection, connection)
             session.connection = connection
             established()
-            while session.waiting and connection.alive:
-                self._deliver(connection, session.waiting.popleft())
+            while session.waiting and session.connection is connection and not connection.dead:
+                self._deliver(session, session.waiting.popleft())
 
-        self._clock.later(self._faults.delay_s(), answer)
+        connection.up_wire.carry(answer, lossy=False)
 
-    def cut(self, connection: Connection) -> None:
-        """The connection is gone; the device notices it after a while."""
-        if not connection.alive:
-            return
-        connection.alive = False
+    def hang_up(self, connection: Connection) -> None:
+        """The device ends the connection in order; its will is void."""
+        connection.dead = True
         session = self._sessions.get(connection.device)
         if session is not None and session.connection is connection:
             session.connection = None
-        self._clock.later(self._faults.rng.uniform(NOTICED_MIN_S, NOTICED_MAX_S), connection.down)
+
+    def cut(self, connection: Connection, *, device_knows: bool = False) -> None:
+        """The connection breaks; each side notices it at once, or after a while."""
+        if connection.dead:
+            return
+        connection.dead = True
+        half_open = self._faults.happens(Fault.HALF_OPEN, 0.5)
+        self._break(connection, half_open=half_open, device_knows=device_knows)
 
     def cut_off(self, device: str) -> None:
         """Nothing of this device gets through until `unreachable_for` has it no more."""
@@ -106,72 +168,144 @@ class Broker:
 
     def from_device(self, connection: Connection, packet: Packet) -> None:
         """A device publishes; whether it arrives is another matter."""
-        if not connection.alive:
+        if connection.dead:
             return
-        if self._faults.happens(self._faults.mix.link_cut):
+        if self._faults.happens(Fault.LINK_CUT):
             self.cut(connection)
+            return
+        if self._faults.happens(Fault.HALF_OPEN):
+            connection.dead = True
+            self._break(connection, half_open=True, device_knows=False)
             return
 
         def arrive() -> None:
-            if not self.up or connection.buffer_lost:
+            if not self.up or connection.unsent:
                 return
             connection.taken(packet)
-            if len(self._unacknowledged) < QUEUED_MAX:
-                self._offer(connection.device, packet)
+            self._offer(connection.device, packet)
 
-        self._legs(arrive)
+        presence = packet.topic == "presence"
+        connection.up_wire.carry(arrive, lossy=not presence, ordered=presence)
+
+    def _break(self, connection: Connection, *, half_open: bool, device_knows: bool) -> None:
+        stream = self._faults.stream(Fault.HALF_OPEN)
+
+        def after() -> float:
+            return stream.uniform(BELIEVED_MIN_S, BELIEVED_MAX_S) if half_open else NOTICED_S
+
+        self._clock.later(after(), lambda: self._lost(connection))
+        if not device_knows:
+            self._clock.later(after(), connection.down)
+
+    def _lost(self, connection: Connection) -> None:
+        """The broker notices, or the device comes anew: the will is published."""
+        session = self._sessions.get(connection.device)
+        if session is None or session.connection is not connection:
+            return
+        session.connection = None
+        if not connection.dead:
+            connection.dead = True
+            self._clock.later(NOTICED_S, connection.down)
+        if self.up:
+            self._offer(connection.device, connection.will)
+
+    def _take_over(self, old: Connection, new: Connection) -> None:
+        """A device comes anew while its old connection is believed in.
+
+        One broker publishes the old will first; of several that share their sessions one may be late with
+        it, and then the will of an earlier boot comes after the word of the new one.
+        """
+        if old.will.body.boot != new.will.body.boot and self._faults.happens(Fault.HALF_OPEN, 0.5):
+            late_s = self._faults.stream(Fault.HALF_OPEN).uniform(BELIEVED_MIN_S, BELIEVED_MAX_S)
+            self._clock.later(late_s, lambda: self._offer(old.device, old.will))
+            self._sessions[old.device].connection = None
+            old.dead = True
+        else:
+            self._lost(old)
+
+    # --- the consumer ---
 
     def to_device(self, device: str, packet: Packet) -> None:
         """The consumer publishes to a device."""
         session = self._sessions.get(device)
-        if not self.up or session is None:
-            return
-        if session.connection is not None:
-            self._deliver(session.connection, packet)
-        elif len(session.waiting) < QUEUED_MAX:
-            session.waiting.append(packet)
+        if self.up and session is not None:
+            self._deliver(session, packet)
 
     def consumer_is_back(self) -> None:
         """What it had not acknowledged comes again."""
+        self._consumer_lives += 1
+        self._busy_until = self._clock.now
+        life = self._consumer_lives
         for number in list(self._unacknowledged):
-            self._clock.later(self._faults.delay_s(), lambda n=number: self._hand_over(n))  # type: ignore[misc]  # mypy types no defaults of lambdas
+            self._wire.carry(lambda n=number: self._hand_over(n, life), lossy=False, ordered=True)  # type: ignore[misc]  # mypy types no defaults of lambdas
 
     def kill(self) -> None:
         """Gone with every session and every queue; back after a while."""
+        self._faults.bites[Fault.BROKER_KILL] += 1
+        self._trace("broker", "KILLED with its sessions and queues")
         self.up = False
-        self.kills += 1
-        for session in list(self._sessions.values()):
-            if session.connection is not None:
-                self.cut(session.connection)
+        connections = [s.connection for s in self._sessions.values() if s.connection is not None]
         self._sessions.clear()
         self._unacknowledged.clear()
-        self._clock.later(self._faults.rng.uniform(AWAY_MIN_S, AWAY_MAX_S), self._back)
+        for connection in connections:
+            self.cut(connection)
+        stream = self._faults.stream(Fault.BROKER_KILL)
+        self._clock.later(stream.uniform(AWAY_MIN_S, AWAY_MAX_S), self._back)
 
     def _back(self) -> None:
         self.up = True
 
     def _offer(self, device: str, packet: Packet) -> None:
+        # What is retained is given again whenever the consumer comes back, so that loss does not last.
+        if packet.topic != "presence" and self._faults.happens(Fault.LOSS):
+            return
+        if len(self._unacknowledged) >= self.queue_max:
+            self._faults.bites[Fault.BROKER_DROPS] += 1
+            self._trace("broker", f"dropped {packet.topic} of {device}: the consumer's queue is full")
+            if packet.topic == "presence":
+                self.presence_dropped.add(device)
+            return
         self._numbers += 1
         number = self._numbers
         self._unacknowledged[number] = (device, packet)
-        self._clock.later(self._faults.delay_s(), lambda: self._hand_over(number))
+        self.queued_most = max(self.queued_most, len(self._unacknowledged))
+        ordered = packet.topic == "presence"
+        life = self._consumer_lives
+        self._wire.carry(lambda: self._hand_over(number, life), lossy=False, ordered=ordered)
 
-    def _hand_over(self, number: int) -> None:
-        if number not in self._unacknowledged or self.consumer is None or not self.consumer.up:
+    def _hand_over(self, number: int, life: int) -> None:
+        if number not in self._unacknowledged or life != self._consumer_lives:
+            return
+        slow_s = self._faults.strength(Fault.SLOW_CONSUMER)
+        if slow_s:
+            self._faults.bites[Fault.SLOW_CONSUMER] += 1
+        self._busy_until = max(self._clock.now, self._busy_until) + slow_s
+        if self._busy_until > self._clock.now:
+            self._clock.later(self._busy_until - self._clock.now, lambda: self._consume(number, life))
+        else:
+            self._consume(number, life)
+
+    def _consume(self, number: int, life: int) -> None:
+        """What a consumer that died had in hand is handed over anew."""
+        if number not in self._unacknowledged or life != self._consumer_lives:
+            return
+        if self.consumer is None or not self.consumer.up:
             return
         device, packet = self._unacknowledged[number]
         if self.consumer.take(device, packet):
             self._unacknowledged.pop(number, None)
 
-    def _deliver(self, connection: Connection, packet: Packet) -> None:
+    def _deliver(self, session: _Session, packet: Packet) -> None:
+        connection = session.connection
+        if connection is None or connection.dead:
+            if len(session.waiting) < self.queue_max:
+                session.waiting.append(packet)
+            else:
+                self._faults.bites[Fault.BROKER_DROPS] += 1
+            return
+
         def arrive() -> None:
-            if connection.alive:
+            if not connection.dead:
                 connection.receive(packet)
 
-        self._legs(arrive)
-
-    def _legs(self, arrive: Callable[[], None]) -> None:
-        copies = 2 if self._faults.happens(self._faults.mix.duplicate) else 1
-        for _ in range(copies):
-            if not self._faults.happens(self._faults.mix.loss):
-                self._clock.later(self._faults.delay_s(), arrive)
+        connection.down_wire.carry(arrive)

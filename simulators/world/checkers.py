@@ -1,62 +1,350 @@
-"""What must hold in every world, at each moment or at its end."""
+"""What must hold in every world: each checker one sentence, asked at every moment or once all has healed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from cloud.documents.core import Attention
+from cloud.documents.core import Attention, Hold
 from cloud.jobs.core import PENDING
+from cloud.watermark import ABOVE_MAX
+from contract.messages import Lane
+from contract.updates import UPDATE
+from simulators.world.broker import Broker
+from simulators.world.clock import START_MS
 from simulators.world.cloud import Cloud, settled
 from simulators.world.device import Device
+from simulators.world.kiosk import Kiosk
 from simulators.world.printer import Printer
+from simulators.world.recorder import WORD_MS, Recorder, date_ms, said
+from simulators.world.updates import FIRST_VERSION, Updater
+
+DATED_MS_MAX = 1_500
+"""A line is dated within so much of when it was said, where the clocks are right."""
+BURST_MAX = 900
+"""Messages that may wait for the control plane at once in a world of three devices."""
 
 
-def always(devices: list[Device], printers: list[Printer], cloud: Cloud) -> Iterator[str]:
-    """Safety: may be asked at any moment."""
-    for printer in printers:
+@dataclass(frozen=True)
+class Scene:
+    """Everything that checkers look at. `clocks_wrong`: some wall clock was, and dates are its own."""
+
+    devices: list[Device]
+    printers: list[Printer]
+    kiosks: list[Kiosk]
+    recorders: list[Recorder]
+    updaters: list[Updater]
+    broker: Broker
+    cloud: Cloud
+    clocks_wrong: bool
+    healed_ms: int
+
+
+Checker = Callable[[Scene], Iterator[str]]
+
+
+# --- at every moment ---
+
+
+def printed_once(scene: Scene) -> Iterator[str]:
+    """A paper comes out of a printer at most once."""
+    for printer in scene.printers:
         for document, sheets in printer.sheets.items():
             if sheets > 1:
                 yield f"{document} was printed {sheets} times"
-    by_name = {device.name: device for device in devices}
-    for (name, key), count in cloud.db.stored.items():
+
+
+def stored_once(scene: Scene) -> Iterator[str]:
+    """A message is stored at most once, and only if the device had it on its disk."""
+    by_name = {device.name: device for device in scene.devices}
+    for (name, key), count in scene.cloud.db.stored.items():
         if count > 1:
-            yield f"{name} {key} was stored {count} times"
+            yield f"{name} {_words(key)} was stored {count} times"
         if key not in by_name[name].disk.ever:
-            yield f"{name} {key} is stored, and the device never had it on its disk"
-    stored = set(cloud.db.stored)
-    for device in devices:
-        if len(device.disk.messages) > device.bounds.rows_max:
+            yield f"{name} {_words(key)} is stored, and the device never had it on its disk"
+
+
+def nothing_promised_is_lost(scene: Scene) -> Iterator[str]:
+    """A `must` message is on the device's disk until it is stored."""
+    for device in scene.devices:
+        for key in sorted(device.disk.promised):
+            if key not in device.disk.messages and (device.name, key) not in scene.cloud.db.stored:
+                yield f"{device.name} {_words(key)} was promised, and it is neither on the disk nor stored"
+
+
+def every_drop_is_counted(scene: Scene) -> Iterator[str]:
+    """What is neither on the disk nor stored was dropped by policy and counted."""
+    for device in scene.devices:
+        for key in sorted(device.disk.ever - device.disk.promised - device.disk.dropped):
+            if key not in device.disk.messages and (device.name, key) not in scene.cloud.db.stored:
+                yield f"{device.name} {_words(key)} is gone, and nobody counted it"
+
+
+def no_mark_passes_a_gap(scene: Scene) -> Iterator[str]:
+    """A watermark stands above nothing that is neither stored nor dropped."""
+    by_name = {device.name: device for device in scene.devices}
+    for stream, mark in scene.cloud.db.marks.items():
+        device, lane = by_name[stream.device], Lane(stream.lane)
+        for seq in range(1, mark.seq + 1):
+            key = stream.boot, lane, seq
+            known = (device.name, key) in scene.cloud.db.stored or key in device.disk.dropped
+            if key in device.disk.ever and not known:
+                yield f"{device.name} {_words(key)} lies below the watermark {mark.seq} and is not stored"
+
+
+def ledger_equals_truth(scene: Scene) -> Iterator[str]:
+    """The ledger counts exactly what is stored, and each device counts exactly what it dropped."""
+    stored: dict[tuple[str, str, str], int] = {}
+    for name, (boot, lane, _) in scene.cloud.db.stored:
+        stored[name, boot, lane] = stored.get((name, boot, lane), 0) + 1
+    for stream, count in scene.cloud.db.arrived.items():
+        truth = stored.get((stream.device, stream.boot, stream.lane), 0)
+        if count != truth:
+            yield f"{stream} has {truth} messages, and its ledger says {count}"
+    for device in scene.devices:
+        if device.on and device.boot and device.outbox.dropped != device.dropped:
+            yield f"{device.name} dropped {device.dropped} messages and counts {device.outbox.dropped}"
+
+
+def queues_are_bounded(scene: Scene) -> Iterator[str]:
+    """No queue, outbox or list of gaps grows beyond its bound."""
+    for device in scene.devices:
+        if len(device.disk.messages) > device.bounds.rows_max + len(device.disk.deletions):
             yield f"{device.name} keeps {len(device.disk.messages)} messages"
-        for key in device.disk.promised:
-            if key not in device.disk.messages and (device.name, key) not in stored:
-                yield f"{device.name} {key} was promised, and it is neither on the disk nor stored"
-        for key in device.disk.ever - device.disk.promised - device.disk.dropped:
-            if key not in device.disk.messages and (device.name, key) not in stored:
-                yield f"{device.name} {key} is gone, and nobody counted it"
-    for document in cloud.payments.captured & cloud.payments.released:
+        if device.on and device.boot and device.outbox.bytes > device.bounds.bytes_max:
+            yield f"{device.name} keeps {device.outbox.bytes} bytes"
+    for stream, mark in scene.cloud.db.marks.items():
+        if len(mark.above) > ABOVE_MAX:
+            yield f"{stream} has {len(mark.above)} messages above a gap"
+    if scene.broker.queued_most > BURST_MAX:
+        yield f"{scene.broker.queued_most} messages waited for the control plane at once"
+
+
+def money_goes_one_way(scene: Scene) -> Iterator[str]:
+    """No payment is captured and released."""
+    for document in sorted(scene.cloud.payments.captured & scene.cloud.payments.released):
         yield f"{document} was captured and released"
 
 
-def healed(devices: list[Device], printers: list[Printer], cloud: Cloud) -> Iterator[str]:
-    """Liveness, and what is true of money and paper once everything has come to its end."""
-    for device in devices:
+def closed_is_silent(scene: Scene) -> Iterator[str]:
+    """No word that was said in a part closed to the public is ever published, partial or final."""
+    if scene.clocks_wrong:
+        return
+    for session, sitting in scene.cloud.captions.sittings.items():
+        closed = []
+        for number, change in enumerate(sitting.changes):
+            if change.state != "closed_to_public":
+                continue
+            following = sitting.changes[number + 1 :]
+            until = following[0].at.timestamp() * 1000 - START_MS if following else float("inf")
+            closed.append((change.at.timestamp() * 1000 - START_MS, until))
+        published = [*scene.cloud.captions.lines.values(), *scene.cloud.captions.partials]
+        for segment in published:
+            if segment.session != session:
+                continue
+            for word in said(segment.text):
+                if any(word + WORD_MS > since and word < until for since, until in closed):
+                    yield f"{session}: a word of {word / 1000} s was published, and that part was closed"
+
+
+def revisions_grow(scene: Scene) -> Iterator[str]:
+    """What readers are shown of a line only ever gets newer."""
+    for (session, segment), revisions in scene.cloud.captions.shown.items():
+        if revisions != sorted(set(revisions)):
+            yield f"{session} line {segment} was shown in revisions {revisions}"
+
+
+def lines_are_dated(scene: Scene) -> Iterator[str]:
+    """A line says when it was said."""
+    if scene.clocks_wrong:
+        return
+    for segment in scene.cloud.captions.lines.values():
+        opened_at = scene.cloud.captions.sittings[segment.session].opened_at
+        assert opened_at is not None
+        since, until = date_ms(segment, int(opened_at.timestamp() * 1000))
+        times = list(said(segment.text))
+        if since > times[0] + DATED_MS_MAX or until < times[-1] + WORD_MS - DATED_MS_MAX:
+            yield f"{segment.session} line {segment.segment} of {times[0] / 1000} s is dated {since / 1000} s"
+
+
+def boards_boot(scene: Scene) -> Iterator[str]:
+    """A board that is switched on runs a whole version that is well, whatever an update is doing."""
+    for updater in scene.updaters:
+        if not updater.board.bootable:
+            yield f"the board of {updater.name} has {updater.board.confirmed} to run"
+
+
+ALWAYS: tuple[Checker, ...] = (
+    printed_once,
+    stored_once,
+    nothing_promised_is_lost,
+    every_drop_is_counted,
+    no_mark_passes_a_gap,
+    ledger_equals_truth,
+    queues_are_bounded,
+    money_goes_one_way,
+    closed_is_silent,
+    revisions_grow,
+    lines_are_dated,
+    boards_boot,
+)
+
+
+# --- once everything has healed and come to its end ---
+
+
+def devices_are_quiet(scene: Scene) -> Iterator[str]:
+    """Within a bounded time after the last fault every device is connected and owes nothing to anybody."""
+    for device in scene.devices:
         if not device.on or device.reconnection.state != "up":
             yield f"{device.name} is not connected"
         elif device.outbox.rows:
             yield f"{device.name} still keeps {device.outbox.rows} messages"
-    for job, execution in cloud.db.executions.items():
+        elif device.jobs.running is not None:
+            yield f"{device.name} still does {device.jobs.running.job_id}"
+    for kiosk in scene.kiosks:
+        if kiosk.busy:
+            yield f"{kiosk.name} has a paper under way"
+
+
+def presence_is_true(scene: Scene) -> Iterator[str]:
+    """Who is connected is believed to be, under its boot."""
+    for device in scene.devices:
+        known = scene.cloud.db.presence.get(device.name)
+        if device.name in scene.broker.presence_dropped:
+            continue  # the broker dropped it and told nobody: known, and to be cured with issue B
+        if known is None or not known.online or known.boot != device.boot:
+            yield f"{device.name} is there as {device.boot}, and believed to be {known}"
+
+
+def jobs_end(scene: Scene) -> Iterator[str]:
+    """Every execution ends, and what a device believes to be settled is what the control plane knows."""
+    for job, execution in scene.cloud.db.executions.items():
         if execution.status in PENDING:
             yield f"job {job} is still {execution.status}"
+    for device in scene.devices:
+        for key, entry in device.disk.entries.items():
+            if not entry.settled or entry.outcome is None or key in device.overruled:
+                continue
+            execution = scene.cloud.db.executions[key[0]]
+            known = execution.status
+            if execution.number == key[1] and known != entry.outcome.status:
+                yield f"{device.name} settled {key[0]} as {entry.outcome.status}, and it is {known}"
+
+
+def papers_and_money(scene: Scene) -> Iterator[str]:
+    """A document is charged if and only if its paper came out, or a person was told; no money stays held."""
+    payments = scene.cloud.payments
     sheets: dict[str, int] = {}
-    for printer in printers:
+    for printer in scene.printers:
         for document, count in printer.sheets.items():
             sheets[document] = sheets.get(document, 0) + count
-    for document, facts in cloud.db.facts.items():
+    for document, facts in scene.cloud.db.facts.items():
         printed = sheets.get(document, 0) > 0
-        captured = document in cloud.payments.captured
+        captured = document in payments.captured
         if not settled(facts):
             yield f"{document} is still {facts.state} with its payment {facts.payment}"
         if captured and not printed:
             yield f"{document} was charged, and there is no paper"
         if printed and not captured and facts.attention is not Attention.PAPER_AFTER_END:
             yield f"{document} was printed, not charged, and nobody was told"
-        if not captured and document in cloud.payments.held and document not in cloud.payments.released:
+        if not captured and document in payments.held and document not in payments.released:
             yield f"{document} is not charged, and its money is still held"
+        if facts.payment is Hold.CAPTURED and not captured:
+            yield f"{document} is believed to be charged, and is not"
+
+
+def nothing_is_missing(scene: Scene) -> Iterator[str]:
+    """Of each boot: arrived and dropped are together what was made."""
+    for device in scene.devices:
+        for key in sorted(device.disk.ever):
+            if (device.name, key) not in scene.cloud.db.stored and key not in device.disk.dropped:
+                yield f"{device.name} {_words(key)} was made, and neither arrived nor was dropped"
+
+
+def finals_arrive(scene: Scene) -> Iterator[str]:
+    """A final line that was said in an open part is stored, as it was said."""
+    for recorder in scene.recorders:
+        for final in recorder.finals.values():
+            segment = final.segment
+            opened_at = scene.cloud.captions.sittings[segment.session].opened_at
+            assert opened_at is not None
+            # A line begins where the recogniser began to hear, which is before its first whole word.
+            since_ms = min(final.since_ms, date_ms(segment, int(opened_at.timestamp() * 1000))[0])
+            if scene.clocks_wrong or not _was_open(scene, segment.session, since_ms, final.until_ms):
+                continue
+            key = (segment.session, segment.segment, segment.revision)
+            found = scene.cloud.captions.lines.get(key)
+            if found is None or found.text != segment.text:
+                yield f"{segment.session} line {segment.segment} of {final.since_ms / 1000} s was lost"
+
+
+def recorders_follow(scene: Scene) -> Iterator[str]:
+    """A recorder knows the state of its sitting."""
+    for recorder in scene.recorders:
+        sittings = [s for s in scene.cloud.captions.sittings.values() if s.device == recorder.name]
+        if sittings and sittings[-1].opened_at is not None and recorder.state != sittings[-1].state:
+            yield f"{recorder.name} believes {recorder.state!r}, and its sitting is {sittings[-1].state}"
+
+
+def hall_is_heard(scene: Scene) -> Iterator[str]:
+    """Once all is well, every word of an open sitting is in the captions."""
+    if scene.clocks_wrong:
+        return
+    for session, sitting in scene.cloud.captions.sittings.items():
+        if sitting.state != "ended" or sitting.changes[-2].state != "open":
+            continue
+        since, until = (change.at.timestamp() * 1000 - START_MS for change in sitting.changes[-2:])
+        since, until = max(since, scene.healed_ms + 300_000), until - 20_000
+        lines = scene.cloud.captions.lines.values()
+        heard = {word for line in lines if line.session == session for word in said(line.text)}
+        for word in range(int(-(-since // WORD_MS)) * WORD_MS, int(until), WORD_MS):
+            if word not in heard:
+                yield f"{session}: the word of {word / 1000} s was not heard"
+
+
+def updates_end(scene: Scene) -> Iterator[str]:
+    """Every update ends in one state, which the control plane knows, and the board runs what it says."""
+    for device, updater in zip(scene.devices, scene.updaters, strict=False):
+        committed = [FIRST_VERSION]
+        for entry in device.disk.updates.values():
+            standing = scene.cloud.db.standings.get((device.name, entry.update))
+            if entry.state not in UPDATE.ends:
+                yield f"{device.name} {entry.update} is still {entry.state}"
+            elif standing is None or (standing.state, standing.revision) != (entry.state, entry.revision):
+                yield f"{device.name} {entry.update} is {entry.state}, and believed to be {standing}"
+            if entry.state == "committed":
+                committed.append(entry.order.version)
+        if updater.board.running != committed[-1] or updater.board.confirmed != committed[-1]:
+            yield f"the board of {device.name} runs {updater.board.running}, committed was {committed[-1]}"
+        for (name, update), standing in scene.cloud.db.standings.items():
+            if name == device.name and update not in device.disk.updates:
+                yield f"{device.name} does not know {update}, which is believed to be {standing.state}"
+
+
+HEALED: tuple[Checker, ...] = (
+    devices_are_quiet,
+    presence_is_true,
+    jobs_end,
+    papers_and_money,
+    nothing_is_missing,
+    finals_arrive,
+    recorders_follow,
+    hall_is_heard,
+    updates_end,
+)
+
+
+def _was_open(scene: Scene, session: str, since_ms: int, until_ms: int) -> bool:
+    """Whether the sitting was open all that time, by the control plane's word."""
+    changes = scene.cloud.captions.sittings[session].changes
+    state = ""
+    for change in changes:
+        at = change.at.timestamp() * 1000 - START_MS
+        if at <= since_ms:
+            state = change.state
+        elif at < until_ms + DATED_MS_MAX:
+            return False
+    return state == "open"
+
+
+def _words(key: tuple[str, Lane, int]) -> str:
+    return f"{key[0]} {key[1]} {key[2]}"

@@ -1,28 +1,39 @@
-"""The control plane: real watermarks, job engine and document requests over one database; it may die.
+"""The control plane: real ingest, job engine, document requests and sittings over one database; it may die.
 
 A transaction is a list of changes that happen together. A kill before it leaves nothing, a kill after it
 leaves everything but the answers.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from cloud import watermark
+import msgspec
+
+from cloud.devices.presence import Known, believe
 from cloud.documents import core as d
+from cloud.errors import MalformedError
 from cloud.jobs import core as k
+from cloud.telemetry.core import Member, sort_out
+from cloud.updates.core import BEGIN, Standing, take
+from cloud.watermark import Key as Stream
+from cloud.watermark import Verdict, Watermark
 from contract import jobs as cj
 from contract.documents import Evidence, PrintJob
-from contract.messages import Lane
+from contract.errors import MalformedError as ContractMalformedError
+from contract.messages import Envelope, Presence, open_envelope, read
+from contract.updates import ApplyUpdate, UpdateNews
 from edge_agent.documents import printing as p
 from edge_agent.jobs import core as j
 from edge_agent.link import outbox as o
 from simulators.world.broker import Broker, Packet
-from simulators.world.clock import Action, Clock
-from simulators.world.device import Envelope
+from simulators.world.clock import START, Action, Clock
+from simulators.world.cloud_captions import CloudCaptions
 from simulators.world.disk import Key
-from simulators.world.faults import Faults
+from simulators.world.faults import Fault, Faults
 from simulators.world.plants import Plant
+from simulators.world.trace import Trace
 
 AWAY_MIN_S, AWAY_MAX_S = 1.0, 20.0
 SWEEP_S = 10.0
@@ -30,8 +41,11 @@ WORK_S = 0.2
 """Rendering, sealing, asking the payment service."""
 REQUEST_S = 0.3
 PRICE_CENTS = 400
-START = datetime(2026, 1, 1, tzinfo=UTC)
 TERMS = k.Terms(queued_expiry=timedelta(seconds=900), in_progress_timeout=timedelta(seconds=900))
+SITTING_TERMS = k.Terms(
+    queued_expiry=timedelta(hours=12), in_progress_timeout=timedelta(seconds=60), retries=k.RETRIES_MAX
+)
+MEMBER = Member("site", "device")
 
 
 class KilledError(Exception):
@@ -42,11 +56,16 @@ class KilledError(Exception):
 class Database:
     """What is committed. `stored` counts how often each kept message was stored, which must be once."""
 
-    marks: dict[tuple[str, str, Lane], watermark.Watermark] = field(default_factory=dict)
+    marks: dict[Stream, Watermark] = field(default_factory=dict)
     stored: dict[tuple[str, Key], int] = field(default_factory=dict)
+    arrived: Counter[Stream] = field(default_factory=Counter)
+    """The ledger: messages that came for the first time."""
+    refused: Counter[str] = field(default_factory=Counter)
+    presence: dict[str, Known] = field(default_factory=dict)
     facts: dict[str, d.Facts] = field(default_factory=dict)
     device_of: dict[str, str] = field(default_factory=dict)
     executions: dict[str, k.Execution] = field(default_factory=dict)
+    standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
     target: dict[str, tuple[str, dict[str, object]]] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
 
@@ -63,15 +82,16 @@ class Payments:
 class Cloud:
     """One control plane, consumer of one broker."""
 
-    def __init__(self, clock: Clock, faults: Faults, broker: Broker, plant: Plant) -> None:
+    def __init__(self, clock: Clock, faults: Faults, broker: Broker, plant: Plant, trace: Trace) -> None:
         self.up = True
-        self.kills = 0
         self.db = Database()
         self.payments = Payments()
+        self.captions = CloudCaptions(plant, self._queue_sitting, lambda: self.now)
+        self._trace = trace
         self._clock = clock
         self._faults = faults
         self._broker = broker
-        self._plant = plant
+        self.plant = plant
         self._turns: dict[str, int] = {}
         self._later(SWEEP_S, self._sweep)
 
@@ -90,6 +110,10 @@ class Cloud:
 
         self._insist(act)
 
+    def assign(self, job: str, device: str, order: ApplyUpdate) -> None:
+        """An operator assigns a version to a device."""
+        self._insist(lambda: self._queue(job, device, msgspec.to_builtins(order)))
+
     def request(self, document: str, device: str) -> None:
         """A citizen's visit: identified, priced, paid; from here on it is the control plane's."""
 
@@ -106,6 +130,17 @@ class Cloud:
         """A person has looked at the paper."""
         self._insist(lambda: self.tell(document, d.Decided(delivered)))
 
+    def change_sitting(self, session: str, device: str, event: str) -> None:
+        """The clerk lets `event` happen to a sitting."""
+
+        def act() -> None:
+            changes = self.captions.change(session, device, event)
+            self._commit(*changes)
+            self._trace("clerk", f"{event}: {session}")
+            self._broker.to_device(device, Packet("jobs", {}, j.Notified()))
+
+        self._insist(act)
+
     # --- the broker's consumer ---
 
     def take(self, device: str, packet: Packet) -> bool:
@@ -113,20 +148,26 @@ class Cloud:
 
         def act() -> None:
             match packet.topic:
-                case "kept":
-                    self._keep(device, packet.body)
+                case "telemetry":
+                    self._keep_telemetry(device, packet.body)
+                case "evidence" | "caption-final" | "updates":
+                    self._keep_event(device, packet)
+                case "caption-partial":
+                    self.captions.on_partial(device, packet.body)
+                case "presence":
+                    self._believe(device, packet.body)
                 case "start-next":
                     self._start_next(device, packet.body)
                 case "update":
                     self._update(device, packet.ids["job"], packet.body)
 
-        return self._attempt(act)
+        return self._attempt(act) or self.plant.acknowledges_early
 
     def fetch(self, device: str, document: str, answer: Callable[[p.Event], None]) -> None:
         """A kiosk wants a sealed paper: it gets it while its job lasts."""
 
         def serve() -> None:
-            if not self.up or self._faults.happens(self._faults.mix.http_failure):
+            if not self.up or self._faults.happens(Fault.HTTP_FAILURE):
                 answer(p.NotFetched("no answer", final=False))
                 return
             execution = self.db.executions.get(f"print-{document}")
@@ -156,7 +197,7 @@ class Cloud:
             action()
         except KilledError:
             self.up = False
-            self.kills += 1
+            self._trace("cloud", "KILLED")
             self._turns.clear()
             self._later(self._faults.rng.uniform(AWAY_MIN_S, AWAY_MAX_S), self._back)
             return False
@@ -177,8 +218,8 @@ class Cloud:
             self._work(document)
 
     def _commit(self, *changes: Action) -> None:
-        if self._faults.happens(self._faults.mix.cloud_kill):
-            if self._faults.rng.random() < 0.5:
+        if self._faults.happens(Fault.CLOUD_KILL):
+            if self._faults.stream(Fault.CLOUD_KILL).random() < 0.5:
                 raise KilledError
             for change in changes:
                 change()
@@ -202,37 +243,91 @@ class Cloud:
 
     # --- what devices keep for us ---
 
-    def _keep(self, device: str, kept: Envelope) -> None:
-        stream = (device, kept.boot, kept.lane)
-        mark = self.db.marks.get(stream, watermark.Watermark())
-        bulk = kept.lane is Lane.TELEMETRY
-        after, verdict = watermark.note(mark, kept.seq, kept_from=kept.kept_from, give_up=bulk)
-        ack = Packet("ack", {}, o.Acked(kept.boot, kept.lane, after.seq))
-        if self._plant.acknowledges_early:
-            self._broker.to_device(device, ack)
-        changes: list[Action] = [lambda: self.db.marks.__setitem__(stream, after)]
+    def _keep_telemetry(self, device: str, payload: bytes) -> None:
+        out = sort_out([(device, payload)], {device: MEMBER}, lambda key: self.db.marks.get(key, Watermark()))
+        for refused in out.refused:
+            self.db.refused[refused.reason] += 1
+        for key, mark in out.marks.items():
+            envelope = open_envelope(payload)
+            new = self.plant.counts_anew or out.messages > 0
+            self._store(device, envelope, key, mark, new, [])
+
+    def _keep_event(self, device: str, packet: Packet) -> None:
+        try:
+            envelope = open_envelope(packet.body)
+        except ContractMalformedError:
+            self.db.refused["not-an-envelope"] += 1
+            return
+        key = Stream(device, envelope.boot, envelope.lane)
+        before = self.db.marks.get(key, Watermark())
+        mark, verdict = self.plant.note(before, envelope.seq, envelope.kept_from)
+        changes: list[Action] = []
         follow: list[d.Effect] = []
-        if verdict is watermark.Verdict.NEW:
-            key = (device, (kept.boot, kept.lane, kept.seq))
-            changes.append(lambda: self.db.stored.__setitem__(key, self.db.stored.get(key, 0) + 1))
-            if isinstance(kept.body, Evidence):
-                follow = self._handle(kept.body.document, d.EvidenceCame(kept.body.outcome), changes)
+        document = ""
+        if verdict is Verdict.NEW and packet.topic == "evidence":
+            evidence = read(envelope.body, Evidence)
+            document = evidence.document
+            follow = self._handle(document, d.EvidenceCame(evidence.outcome), changes)
+        elif verdict is Verdict.NEW and packet.topic == "updates":
+            news = read(envelope.body, UpdateNews)
+            known = self.db.standings.get((device, news.update), BEGIN)
+            changes.append(lambda: self.db.standings.__setitem__((device, news.update), take(known, news)))
+        elif verdict is Verdict.NEW:
+            try:
+                changes += self.captions.take_final(device, packet.ids, envelope)
+            except MalformedError as error:
+                self.db.refused["malformed"] += 1
+                self._trace("cloud", f"refused a line of {device}: {error}")
+        if self.plant.acknowledges_early:
+            self._acknowledge(device, envelope, mark)
+        self._store(device, envelope, key, mark, verdict is Verdict.NEW, changes)
+        if document:
+            self._follow(document, follow)
+
+    def _store(
+        self, device: str, envelope: Envelope, key: Stream, mark: Watermark, new: bool, changes: list[Action]
+    ) -> None:
+        changes.append(lambda: self.db.marks.__setitem__(key, mark))
+        if new:
+            found = device, (envelope.boot, envelope.lane, envelope.seq)
+            changes.append(lambda: self.db.stored.__setitem__(found, self.db.stored.get(found, 0) + 1))
+            changes.append(lambda: self.db.arrived.update([key]))
         self._commit(*changes)
-        if isinstance(kept.body, Evidence):
-            self._follow(kept.body.document, follow)
-        self._broker.to_device(device, ack)
+        self._trace("cloud", f"{'stored' if new else 'saw again'} {device} {envelope.lane} {envelope.seq}")
+        self._acknowledge(device, envelope, mark)
+
+    def _acknowledge(self, device: str, envelope: Envelope, mark: Watermark) -> None:
+        if mark.seq > 0:
+            acked = o.Acked(envelope.boot, envelope.lane, mark.seq)
+            self._broker.to_device(device, Packet("ack", {}, acked))
+
+    def _believe(self, device: str, said: Presence) -> None:
+        known = self.db.presence.get(device, Known(False, ""))
+        now = self.plant.believe(known, said) or believe(known, said)
+        if now == known:
+            return
+        self._commit(lambda: self.db.presence.__setitem__(device, now))
+        self._trace("cloud", f"{device} is {'online' if now.online else 'offline'}, {now.boot}")
+        if now.online:
+            self._broker.to_device(device, Packet("jobs", {}, j.Notified()))
 
     # --- jobs ---
 
     def _queue(self, job: str, device: str, document: dict[str, object]) -> None:
         if job in self.db.executions:
             return
-        execution = k.queued(job, len(self.db.executions) + 1, TERMS, self.now)
-        self._commit(
+        self._commit(*self._queued(job, device, document, TERMS))
+        self._broker.to_device(device, Packet("jobs", {}, j.Notified()))
+
+    def _queued(self, job: str, device: str, document: dict[str, object], terms: k.Terms) -> list[Action]:
+        execution = k.queued(job, len(self.db.executions) + 1, terms, self.now)
+        return [
             lambda: self.db.executions.__setitem__(job, execution),
             lambda: self.db.target.__setitem__(job, (device, document)),
-        )
-        self._broker.to_device(device, Packet("jobs", {}, j.Notified()))
+        ]
+
+    def _queue_sitting(self, job: str, device: str, document: dict[str, object]) -> list[Action]:
+        return self._queued(job, device, document, SITTING_TERMS)
 
     def _start_next(self, device: str, token: str) -> None:
         mine = [e for job, e in self.db.executions.items() if self.db.target[job][0] == device]
@@ -262,8 +357,11 @@ class Cloud:
         self._broker.to_device(device, Packet("jobs", {}, answer))
 
     def _write(self, after: k.Execution) -> None:
-        self._commit(lambda: self.db.executions.__setitem__(after.job, after))
-        if after.status not in k.PENDING:
+        following = k.retry(after, len(self.db.executions) + 1, self.now)
+        if following is not None:
+            self._trace("cloud", f"{after.job} {after.status}: it is tried again")
+        self._commit(lambda: self.db.executions.__setitem__(after.job, following or after))
+        if after.status not in k.PENDING and following is None:
             self._tell_ended(after)
         device = self.db.target[after.job][0]
         self._broker.to_device(device, Packet("jobs", {}, j.Notified()))
@@ -336,8 +434,9 @@ class Cloud:
                 return d.Sealed()
             case d.Close():
                 return d.Closed()
-        if self._faults.happens(self._faults.mix.payments_failure):
-            return d.PaymentMissed(final=False)
+        if self._faults.happens(Fault.PAYMENTS_FAILURE):
+            believed = isinstance(work, d.Capture) and self.plant.captures(False)
+            return d.PaymentCaptured() if believed else d.PaymentMissed(final=False)
         match work:
             case d.Capture():
                 self.payments.captured.add(document)

@@ -1,28 +1,32 @@
 """One device: the real cores of link and jobs, and a thin driver that does their effects one by one.
 
-Between any two effects the power may go; then memory is gone and the disk is what is left.
+Between any two effects the power may go; then memory is gone, and the disk is what is left. What is written
+is synced in a step of its own.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
+import msgspec
+
 from contract.jobs import Execution, Status
-from contract.messages import Lane
+from contract.messages import Lane, Presence, encode, seal
 from edge_agent.documents import printing as p
 from edge_agent.jobs import core as j
 from edge_agent.link import outbox as o
 from edge_agent.link import reconnection as r
 from edge_agent.ports import Outcome
 from simulators.world.broker import Broker, Connection, Packet
-from simulators.world.clock import Action, Clock
+from simulators.world.clock import Action, Clock, Wall
 from simulators.world.disk import Disk, FullError, Key, Message
-from simulators.world.faults import Faults
+from simulators.world.faults import Fault, Faults
 from simulators.world.plants import Plant
+from simulators.world.trace import Trace
 
 OFF_MIN_S, OFF_MAX_S = 1.0, 60.0
 RESTART_S = 2.0
-BODY_BYTES = 100
+SYNC = "sync"
 
 Perform = Callable[["Device", Execution], None]
 """Does an operation of a job; its end is `Device.ended`."""
@@ -40,30 +44,19 @@ class Power:
     cut_after: int | None = None
     effects: int = 0
 
-    def effect(self, chance: float) -> None:
-        """Something is about to be done; `chance` is that of a cut just now."""
-        cut = self.effects == self.cut_after or self.faults.happens(chance)
+    def effect(self, *, at_work: bool) -> None:
+        """Something is about to be done."""
+        cut = self.effects == self.cut_after or self.faults.happens(Fault.POWER_CUT)
+        cut |= at_work and self.faults.happens(Fault.POWER_CUT_AT_WORK)
         self.effects += 1
         if cut:
             raise PowerCutError
 
 
-@dataclass(frozen=True)
-class Envelope:
-    """A kept message under way."""
-
-    boot: str
-    lane: Lane
-    seq: int
-    kept_from: int
-    topic: str
-    ids: dict[str, str]
-    body: Any
-
-
 @dataclass
 class Device:
-    """`operations` are what its jobs can ask; `trace` takes a line for each effect, if anybody listens."""
+    """`operations` are what its jobs can ask; `on_start` is what its ways do at each start of the agent,
+    `on_link` what they do when the link has come up or gone down."""
 
     name: str
     clock: Clock
@@ -72,8 +65,10 @@ class Device:
     power: Power
     bounds: o.Bounds
     plant: Plant
-    operations: dict[str, Perform]
-    trace: Callable[[str], None] | None = None
+    trace: Trace
+    operations: dict[str, Perform] = field(default_factory=dict)
+    on_start: list[Action] = field(default_factory=list)
+    on_link: list[Callable[[bool], None]] = field(default_factory=list)
     disk: Disk = field(default_factory=Disk)
     on: bool = False
     cuts: int = 0
@@ -82,24 +77,32 @@ class Device:
         self.life = 0
         self.boot = ""
         self.resuming = False
+        self.wall = Wall(self.clock, self.faults)
+        self.dropped = 0
+        """Of this life, counted by what was done and not by what the outbox says."""
+        self.overruled: set[j.Key] = set()
         self._armed: dict[str, float] = {}
         self._connection: Connection | None = None
+
+    @property
+    def now(self) -> float:
+        """What the cores are told: seconds of a clock that never jumps."""
+        return self.plant.now(self.clock.now, self.wall.ms())
 
     # --- power ---
 
     def switch_on(self) -> None:
-        """Start the agent: a new boot id, on the disk before its first use; then the cores from the disk."""
-        self.life += 1
-        self.on = True
-        self._armed = {}
-        self._connection = None
-        self.disk.deletions.clear()
-        self.run(self._start)
+        """Power comes, and the agent starts."""
+        self.wall.power_on()
+        self._start_agent()
 
     def restart(self) -> None:
         """End the agent in order; the service manager starts it again."""
+        self.publish_presence(online=False)
+        if self._connection is not None:
+            self.broker.hang_up(self._connection)
         self._off()
-        self.clock.later(RESTART_S, self.switch_on)
+        self.clock.later(RESTART_S, self._start_agent)
 
     def run(self, action: Action) -> None:
         """Do something on this device, unless it is off; a power cut ends everything that it does."""
@@ -109,8 +112,14 @@ class Device:
             action()
         except PowerCutError:
             self.cuts += 1
-            self._note("POWER CUT")
+            self.trace(self.name, "POWER CUT")
+            if self._connection is not None:
+                # What the socket had not sent went with the memory; what it had sent is on its way.
+                all_lost = self.power.cut_after is not None or self.faults.rng.random() < 0.5
+                self._connection.unsent = all_lost
+                self.broker.cut(self._connection, device_knows=True)
             self._off()
+            self.disk.power_lost(self.faults)
             self.clock.later(self.faults.rng.uniform(OFF_MIN_S, OFF_MAX_S), self.switch_on)
 
     def later(self, delay_s: float, action: Action) -> None:
@@ -123,54 +132,75 @@ class Device:
 
         self.clock.later(delay_s, due)
 
-    def effect(self, effect: object) -> None:
+    def effect(self, effect: object, *, at_work: bool = False) -> None:
         """Called before each effect: here the power may go."""
-        mix = self.faults.mix
-        self.power.effect(mix.power_cut_printing if isinstance(effect, p.Effect) else mix.power_cut)
-        self._note(effect)
+        self.power.effect(at_work=at_work or isinstance(effect, p.Effect))
+        self.trace(self.name, effect)
+
+    def sync(self, *, at_work: bool = False) -> None:
+        """Make what was written stay."""
+        if self.plant.syncs:
+            self.effect(SYNC, at_work=at_work)
+            self.disk.sync()
 
     def _off(self) -> None:
         self.on = False
         self.life += 1
-        if self._connection is not None:
-            # What the socket had not sent went with the memory; what it had sent is on its way.
-            self._connection.buffer_lost = self.power.cut_after is not None or self.faults.rng.random() < 0.5
-            self.broker.cut(self._connection)
-            self._connection.alive = False
+        self._connection = None
+
+    def _start_agent(self) -> None:
+        self.life += 1
+        self.on = True
+        self.dropped = 0
+        self._armed = {}
+        self._connection = None
+        self.run(self._start)
 
     def _start(self) -> None:
+        """A new boot id, on the disk before its first use; then the cores from the disk."""
         self.boot = self.plant.boot(f"boot-{len(self.disk.boots) + 1:04d}")
         self.effect("begin boot")
-        if self.boot not in self.disk.boots:
-            self.disk.boots.append(self.boot)
-        kept = [row for row in self.disk.stored() if row.boot != self.boot]
+        self.disk.begin(self.boot)
+        self.sync()
+        kept = [row for row in self.disk.stored(self.now, self.wall.ms()) if row.boot != self.boot]
         self.outbox = o.Outbox(self.boot, kept, self.bounds)
-        self.reconnection = r.Reconnection(self.faults.rng, self.clock.now)
+        self.reconnection = r.Reconnection(self.faults.rng, self.now)
         entries = list(self.disk.entries.values())
         self.jobs = j.Jobs(f"{self.boot}-{self.life}", frozenset(self.operations), entries)
-        self._arm("reconnection", self.reconnection.deadline())
+        self._arm_reconnection()
+        for start in self.on_start:
+            start()
         self.tell_jobs(j.TimePassed())
 
     # --- link ---
 
-    def send(self, topic: str, ids: dict[str, str], body: Any, *, lane: Lane, must: bool) -> bool:
-        """`Link.send`: whether it is on the disk, or was dropped as it may be; False when it was refused."""
-        message = Message(topic, ids, body, must, self.clock.now)
-        taken = True
-        for effect in self.plant.outbox(
-            self.outbox.handle(o.Recorded(lane, must, BODY_BYTES), self.clock.now)
-        ):
-            taken &= self._do_outbox(effect, message)
+    def send(
+        self, topic: str, ids: dict[str, str], body: msgspec.Struct, *, lane: Lane, must: bool
+    ) -> Key | None:
+        """`Link.send`: under which key it is on the disk.
+
+        None when it was refused, or dropped as it may be. Raises nothing of its own.
+        """
+        if not self.plant.keeps(connected=self.reconnection.state == "up"):
+            self.disk.promised.add((self.boot, lane, -1))
+            return None
+        message = Message(topic, ids, encode(body), must, self.plant.stamp(self.wall.ms()))
+        key = None
+        event = o.Recorded(lane, must, len(message.body))
+        for effect in self.plant.outbox(self.outbox.handle(event, self.now)):
+            found = self._do_outbox(effect, message)
+            key = found or key
         self._arm_link()
-        return taken
+        return key
 
     def tell_outbox(self, event: o.Event) -> None:
         """Give the outbox an event and do what follows."""
-        for effect in self.plant.outbox(self.outbox.handle(event, self.clock.now)):
+        for effect in self.plant.outbox(self.outbox.handle(event, self.now)):
             self._do_outbox(effect, None)
         self._arm_link()
 
-    def _do_outbox(self, effect: o.Effect, message: Message | None) -> bool:
+    def _do_outbox(self, effect: o.Effect, message: Message | None) -> Key | None:
+        """The key of what was appended."""
         self.effect(effect)
         match effect:
             case o.Append(lane, seq, must):
@@ -178,35 +208,51 @@ class Device:
                 return self._append((self.boot, lane, seq), message, must)
             case o.Forget(boot, lane, seq):
                 self.disk.forget(boot, lane, seq)
+                self.sync()
             case o.Drop(boot, lane, seq):
+                self.dropped += 1
                 self.disk.drop((boot, lane, seq))
+                self.sync()
             case o.Publish(boot, lane, seq):
                 self._publish_kept(effect, self.disk.messages.get((boot, lane, seq)) or message)
             case o.Refuse():
-                return False
+                pass
             case o.Skip():
-                return True
+                self.dropped += 1
             case _:
                 assert_never(effect)
-        return True
+        return None
 
-    def _append(self, key: Key, message: Message, must: bool) -> bool:
+    def _append(self, key: Key, message: Message, must: bool) -> Key | None:
         try:
             self.disk.append(key, message)
         except FullError:
-            self.outbox.handle(o.Unwritten(key[1], key[2]), self.clock.now)
-            return not must
+            if self.plant.believes_full_disk:
+                self.disk.promised.add(key)
+                return key
+            self.outbox.handle(o.Unwritten(key[1], key[2]), self.now)
+            self.dropped += not must
+            return None
+        self.sync()
         if must:
             self.disk.promised.add(key)
-        return True
+        return key
 
     def _publish_kept(self, effect: o.Publish, message: Message | None) -> None:
-        if message is not None and (self.plant.blind or self._is_kept(effect)):
-            kept_from = self.plant.kept_from(effect.kept_from)
-            found = Envelope(
-                effect.boot, effect.lane, effect.seq, kept_from, message.topic, message.ids, message.body
-            )
-            self.publish("kept", {}, found)
+        if message is None or not (self.plant.blind or self._is_kept(effect)):
+            return
+        payload = seal(
+            message.body,
+            boot=effect.boot,
+            lane=effect.lane,
+            seq=effect.seq,
+            at=message.at,
+            sent=self.plant.stamp(self.wall.ms()),
+            historical=effect.historical,
+            kept_from=self.plant.kept_from(effect.kept_from),
+        )
+        kept = f"{effect.boot}:{effect.lane}:{effect.seq}"
+        self.publish(message.topic, message.ids | {"kept": kept}, payload)
 
     def _is_kept(self, effect: o.Publish) -> bool:
         return (effect.boot, effect.lane, effect.seq) in self.disk.messages
@@ -216,51 +262,63 @@ class Device:
         if self._connection is not None and self.reconnection.state == "up":
             self.broker.from_device(self._connection, Packet(topic, ids, body))
 
+    def publish_presence(self, *, online: bool) -> None:
+        """Say that this boot is there, or goes."""
+        self.publish("presence", {}, self._presence(online=online))
+
+    def _presence(self, *, online: bool) -> Presence:
+        at = self.plant.stamp(self.wall.ms())
+        return Presence(boot=self.boot, at=at, online=online, kind="device", agent="1")
+
     def tell_reconnection(self, event: r.Event) -> None:
         """Give the reconnection an event and do what follows."""
-        for effect in self.reconnection.handle(event, self.clock.now):
+        for effect in self.reconnection.handle(event, self.now):
             self.effect(effect)
             match effect:
                 case r.Dial():
                     self._dial()
                 case r.HangUp():
                     if self._connection is not None:
-                        self.broker.cut(self._connection)
+                        self.broker.hang_up(self._connection)
                         self._connection = None
                 case _:
                     assert_never(effect)
-        self._arm("reconnection", self.reconnection.deadline())
+        self._arm_reconnection()
 
     def _dial(self) -> None:
         life = self.life
 
-        def mine(action: Action) -> Action:
-            def act() -> None:
-                if life == self.life and self._connection is connection:
-                    self.run(action)
+        def mine(action: Action) -> None:
+            if life == self.life and self._connection is connection:
+                self.run(action)
 
-            return act
-
-        connection = Connection(
-            device=self.name,
-            receive=lambda packet: mine(lambda: self._receive(packet))(),
-            down=mine(self._down),
-            taken=lambda packet: mine(lambda: self._taken(packet))(),
+        connection = self.broker.connection(
+            self.name,
+            Packet("presence", {}, self._presence(online=False)),
+            receive=lambda packet: mine(lambda: self._receive(packet)),
+            down=lambda: mine(self._down),
+            taken=lambda packet: mine(lambda: self._taken(packet)),
         )
         self._connection = connection
-        self.broker.dial(connection, mine(self._up))
+        self.broker.dial(connection, lambda: mine(self._up))
 
     def _up(self) -> None:
         self.tell_reconnection(r.Established())
         if self.reconnection.state == "up":
+            self.publish_presence(online=True)
             self.tell_jobs(j.Connected())
             self.tell_outbox(o.Connected())
+            for told in self.on_link:
+                told(True)
 
     def _down(self) -> None:
         self._connection = None
-        self.tell_reconnection(r.Lost("unavailable"))
+        if self.plant.notices_loss:
+            self.tell_reconnection(r.Lost("unavailable"))
         self.tell_outbox(o.Disconnected())
         self.tell_jobs(j.Disconnected())
+        for told in self.on_link:
+            told(False)
 
     def _receive(self, packet: Packet) -> None:
         match packet.topic:
@@ -271,18 +329,25 @@ class Device:
 
     def _taken(self, packet: Packet) -> None:
         """PUBACK: the broker has it, which proves nothing."""
-        if self.plant.trusts_broker and isinstance(packet.body, Envelope):
-            kept = packet.body
-            self.tell_outbox(o.Acked(kept.boot, kept.lane, kept.seq))
+        if self.plant.trusts_broker and "kept" in packet.ids:
+            boot, lane, seq = packet.ids["kept"].split(":")
+            self.tell_outbox(o.Acked(boot, Lane(lane), int(seq)))
 
     def _arm_link(self) -> None:
-        self._arm("outbox", self.outbox.deadline())
+        if self.plant.impatient and self.outbox.rows:
+            self.arm("nagging", self.now + 1.0, lambda: self.tell_outbox(o.Connected()))
+        at = self.plant.resend_at(self.outbox.deadline())
+        self.arm("outbox", at, lambda: self.tell_outbox(o.TimePassed()))
+
+    def _arm_reconnection(self) -> None:
+        at = self.reconnection.deadline()
+        self.arm("reconnection", at, lambda: self.tell_reconnection(r.TimePassed()))
 
     # --- jobs ---
 
     def tell_jobs(self, event: j.Event) -> None:
         """Give the jobs an event and do what follows."""
-        for effect in self.jobs.handle(event, self.clock.now):
+        for effect in self.jobs.handle(event, self.now):
             self.effect(effect)
             try:
                 self._do_jobs(effect)
@@ -290,7 +355,7 @@ class Device:
                 if isinstance(effect, j.Begin):
                     self.later(0.0, lambda e=effect: self.tell_jobs(j.NotBegun(j.key(e.execution))))  # type: ignore[misc]  # mypy types no defaults of lambdas
                     break
-        self._arm("jobs", self.jobs.deadline())
+        self.arm("jobs", self.jobs.deadline(), lambda: self.tell_jobs(j.TimePassed()))
 
     def ended(self, job: Execution, outcome: Outcome) -> None:
         """An operation has come to its end."""
@@ -301,52 +366,42 @@ class Device:
             case j.Ask(token):
                 self.publish("start-next", {}, token)
             case j.Begin(execution):
-                self.disk.room()
-                self.disk.entries[j.key(execution)] = j.Entry(execution, 1, None, settled=False)
+                self.disk.put(self.disk.entries, j.key(execution), j.Entry(execution, 1, None, settled=False))
+                self.sync()
             case j.Attempt(which, attempts):
                 self.disk.change(which, attempts=attempts)
+                self.sync()
             case j.Perform(execution) | j.Resume(execution):
                 self.resuming = isinstance(effect, j.Resume)
                 operation = self.operations[(execution.job_document or {})["operation"]]
                 operation(self, execution)
             case j.GiveUp():
-                pass  # no operation of this world hangs
+                pass  # no operation of this world hangs, but by a plant
             case j.Conclude(which, outcome):
                 self.disk.change(which, outcome=outcome)
+                self.sync()
             case j.Report(job, update):
                 self.publish("update", {"job": job}, update)
-            case j.Settle(which):
+            case j.Settle(which, overruled):
+                if overruled:
+                    self.overruled.add(which)
                 self.disk.change(which, settled=True)
+                self.sync()
             case _:
                 assert_never(effect)
 
-    # --- time ---
-
-    def _arm(self, name: str, deadline: float | None) -> None:
+    def arm(self, name: str, deadline: float | None, tick: Action) -> None:
+        """Call `tick` at `deadline`, unless `name` is armed anew before."""
         if deadline is None or self._armed.get(name) == deadline:
             return
         self._armed[name] = deadline
 
         def due() -> None:
-            if self._armed.get(name) != deadline:
-                return
-            del self._armed[name]
-            self._tick(name)
+            if self._armed.get(name) == deadline:
+                del self._armed[name]
+                tick()
 
-        self.later(max(0.0, deadline - self.clock.now), due)
-
-    def _tick(self, name: str) -> None:
-        match name:
-            case "outbox":
-                self.tell_outbox(o.TimePassed())
-            case "reconnection":
-                self.tell_reconnection(r.TimePassed())
-            case "jobs":
-                self.tell_jobs(j.TimePassed())
-
-    def _note(self, what: object) -> None:
-        if self.trace is not None:
-            self.trace(f"{self.clock.now:9.3f} {self.name} {what}")
+        self.later(max(0.0, deadline - self.now), due)
 
 
 def restart_agent(device: Device, job: Execution) -> None:

@@ -36,6 +36,7 @@ class Kiosk:
     """Prints the documents that the device's jobs ask for, one at a time."""
 
     def __init__(self, device: Device, printer: Printer, papers: Papers) -> None:
+        self.name = device.name
         self._device = device
         self._printer = printer
         self._papers = papers
@@ -139,16 +140,15 @@ class _Run:
         match effect:
             case p.Keep(record):
                 try:
-                    device.disk.room()
+                    device.disk.put(device.disk.ledger, record.document, record)
                 except FullError:
                     return False
-                device.disk.ledger[record.document] = record
+                device.sync(at_work=True)
             case p.Tell():
                 return self._tell_evidence(effect)
             case p.Fetch():
-                self._papers.fetch(
-                    device.name, document, lambda answer: device.run(lambda: self.tell(answer))
-                )
+                life = device.life
+                self._papers.fetch(device.name, document, lambda answer: self._fetched(answer, life))
             case p.Check():
                 self._ask(lambda: p.PrinterSeen(printer.ready(), ("media-empty",)))
             case p.Spool():
@@ -171,6 +171,11 @@ class _Run:
                 assert_never(effect)
         return True
 
+    def _fetched(self, answer: p.Event, life: int) -> None:
+        """An answer of the control plane; one that comes after a restart finds nobody who asked."""
+        if life == self._device.life and self._device.plant.hears(answer):
+            self._device.run(lambda: self.tell(answer))
+
     def _ask(self, question: Callable[[], p.Event]) -> None:
         """The printer acts at once; its answer comes a moment later, or never."""
         answer: p.Event
@@ -178,7 +183,8 @@ class _Run:
             answer, wait = question(), ANSWER_S
         except SilentError:
             answer, wait = p.Silent("no answer"), SILENCE_S
-        self._device.later(wait, lambda: self.tell(answer))
+        believed = self._device.plant.printer(self._core.record, answer)
+        self._device.later(wait, lambda: self.tell(believed))
 
     def _tell_evidence(self, effect: p.Tell) -> bool:
         document = self._core.record.document
@@ -191,4 +197,4 @@ class _Run:
             sheets=effect.sheets,
         )
         ids = {"document": document}
-        return self._device.send("evidence", ids, evidence, lane=Lane.EVENTS, must=True)
+        return self._device.send("evidence", ids, evidence, lane=Lane.EVENTS, must=True) is not None

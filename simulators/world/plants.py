@@ -1,28 +1,50 @@
-"""Bugs that are planted to see the worlds find them: a world that finds none of these proves nothing."""
+"""Bugs that are planted to see the worlds find them: a world that finds none of these proves nothing.
+
+Each is a small change to what a core decides, or to what the code around it does or believes.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cloud.devices.presence import Known
+from cloud.watermark import Verdict, Watermark, note
+from contract.messages import AT_MAX_MS, AT_MIN_MS, Presence
 from edge_agent.documents import printing as p
+from edge_agent.documents.printer import JobState, PrinterJob
 from edge_agent.link import outbox as o
+from simulators.world.faults import Fault
 
 
 @dataclass(frozen=True)
 class Plant:
-    """No bug. Each bug is a small change to what the cores decide, or to what their drivers believe."""
+    """No bug. A flag or a method of another value is one."""
 
+    syncs: bool = True
     trusts_broker: bool = False
     blind: bool = False
+    believes_full_disk: bool = False
+    notices_loss: bool = True
     acknowledges_early: bool = False
+    counts_anew: bool = False
+    second_lock: bool = True
+    saves_in_place: bool = False
+    positions_stand_still: bool = False
+    watches: bool = True
+    impatient: bool = False
+    flashes_in_place: bool = False
 
     def outbox(self, effects: list[o.Effect]) -> list[o.Effect]:
         """What the outbox decided."""
         return effects
 
-    def printing(self, effects: list[p.Effect]) -> list[p.Effect]:
-        """What the print job decided."""
-        return effects
+    def resend_at(self, deadline: float | None) -> float | None:
+        """When the outbox looks again."""
+        return deadline
+
+    def keeps(self, *, connected: bool) -> bool:  # noqa: ARG002 - a plant reads it
+        """Whether a message is kept at all."""
+        return True
 
     def kept_from(self, seq: int) -> int:
         """From where the device says that it still keeps."""
@@ -32,12 +54,43 @@ class Plant:
         """The id of a new boot."""
         return boot
 
+    def now(self, monotonic: float, _wall_ms: int) -> float:
+        """The time that the cores are told."""
+        return monotonic
+
+    def stamp(self, wall_ms: int) -> int:
+        """The wall clock as messages carry it; one that was never set says 2020, as in `link.run`."""
+        return min(max(wall_ms, AT_MIN_MS), AT_MAX_MS)
+
+    def printing(self, effects: list[p.Effect]) -> list[p.Effect]:
+        """What the print job decided."""
+        return effects
+
+    def printer(self, _record: p.Record, answer: p.Event) -> p.Event:
+        """What the printer's adapter makes of its answer."""
+        return answer
+
+    def hears(self, _answer: p.Event) -> bool:
+        """Whether the answer of a request comes back at all."""
+        return True
+
+    def note(self, mark: Watermark, seq: int, kept_from: int) -> tuple[Watermark, Verdict]:
+        """The watermark after a message of the events lane."""
+        return note(mark, seq, kept_from=kept_from)
+
+    def believe(self, _known: Known, _said: Presence) -> Known | None:
+        """What is believed of a device, if not what the core says."""
+        return None
+
+    def captures(self, captured: bool) -> bool:
+        """What is made of the payment service's word."""
+        return captured
+
 
 class ForgetBeforeAck(Plant):
     """Sent is believed to be stored."""
 
     def outbox(self, effects: list[o.Effect]) -> list[o.Effect]:
-        """Forget each message after it was published."""
         out: list[o.Effect] = []
         for effect in effects:
             out.append(effect)
@@ -50,7 +103,6 @@ class PublishBeforeAppend(Plant):
     """The wire is faster than the disk."""
 
     def outbox(self, effects: list[o.Effect]) -> list[o.Effect]:
-        """Everything is published first."""
         return _first(effects, o.Publish)
 
 
@@ -58,7 +110,6 @@ class PrintBeforeLedger(Plant):
     """The paper first, the book-keeping after it."""
 
     def printing(self, effects: list[p.Effect]) -> list[p.Effect]:
-        """Spool before anything is written down."""
         return _first(effects, p.Spool)
 
 
@@ -66,27 +117,154 @@ class SilentDrop(Plant):
     """Dropped messages are never declared."""
 
     def kept_from(self, seq: int) -> int:
-        """Says nothing."""
         return min(seq, 1)
 
 
 class ReuseBoot(Plant):
     """Every start counts from one under the same name."""
 
-    def boot(self, _boot: str) -> str:
-        """Always the same."""
+    def boot(self, boot: str) -> str:  # noqa: ARG002
         return "boot-0001"
 
 
-PLANTS: dict[str, Plant] = {
-    "forget-before-ack": ForgetBeforeAck(),
-    "publish-before-append": PublishBeforeAppend(blind=True),
-    "print-before-ledger": PrintBeforeLedger(),
-    "silent-drop": SilentDrop(),
-    "reuse-boot": ReuseBoot(),
-    "trust-the-broker": Plant(trusts_broker=True),
-    "ack-before-store": Plant(acknowledges_early=True),
+class NeverResends(Plant):
+    """What was published once is waited for until the connection breaks."""
+
+    def resend_at(self, deadline: float | None) -> float | None:  # noqa: ARG002
+        return None
+
+
+class DropsWhenOffline(Plant):
+    """What happens while the line is away was not important."""
+
+    def keeps(self, *, connected: bool) -> bool:
+        return connected
+
+
+class WallClockTimers(Plant):
+    """Deadlines are those of the wall clock."""
+
+    def now(self, _monotonic: float, wall_ms: int) -> float:
+        return wall_ms / 1000
+
+
+class Stamps1970(Plant):
+    """The wall clock is taken as it is."""
+
+    def stamp(self, wall_ms: int) -> int:
+        return wall_ms
+
+
+class SilenceIsRefusal(Plant):
+    """A printer that does not answer has not got the paper."""
+
+    def printer(self, record: p.Record, answer: p.Event) -> p.Event:
+        spooled = record.state is p.State.SPOOLING and isinstance(answer, p.Silent)
+        return p.SpoolRefused("no answer") if spooled else answer
+
+
+class ForgottenIsPrinted(Plant):
+    """A job that the printer does not know any more has been printed."""
+
+    def printer(self, record: p.Record, answer: p.Event) -> p.Event:
+        unknown = isinstance(answer, p.JobSeen) and answer.job is None
+        return _told(record, JobState.COMPLETED, 1) if unknown else answer
+
+
+class SilenceIsFailure(Plant):
+    """A printer that fell silent while it printed has not printed."""
+
+    def printer(self, record: p.Record, answer: p.Event) -> p.Event:
+        silent = record.state is p.State.PRINTING and isinstance(answer, p.Silent)
+        return _told(record, JobState.ABORTED, 0) if silent else answer
+
+
+class StoppedIsGone(Plant):
+    """A job that waits for paper will never be printed."""
+
+    def printer(self, record: p.Record, answer: p.Event) -> p.Event:
+        job = answer.job if isinstance(answer, p.JobSeen) else None
+        waits = job is not None and job.state is JobState.PENDING
+        return _told(record, JobState.ABORTED, 0) if waits else answer
+
+
+class WaitsForEver(Plant):
+    """A request that fails has no answer, and there is no timeout."""
+
+    def hears(self, answer: p.Event) -> bool:
+        return not (isinstance(answer, p.NotFetched) and not answer.final)
+
+
+class HighestSeen(Plant):
+    """The highest that came is acknowledged, whatever is missing below it."""
+
+    def note(self, mark: Watermark, seq: int, kept_from: int) -> tuple[Watermark, Verdict]:
+        if seq <= mark.seq:
+            return mark, Verdict.SEEN
+        return Watermark(max(seq, kept_from - 1)), Verdict.NEW
+
+
+class BelievesAnyWill(Plant):
+    """Offline is offline, whichever boot it speaks of."""
+
+    def believe(self, known: Known, said: Presence) -> Known | None:
+        return None if said.online else Known(False, known.boot)
+
+
+class MissedIsCaptured(Plant):
+    """A payment service that fails has done it all the same."""
+
+    def captures(self, captured: bool) -> bool:  # noqa: ARG002
+        return True
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A bug. Each of `found_by` is a fault, with the company that it needs; that fault must show the bug.
+
+    A bug that needs no fault has none there.
+    """
+
+    plant: Plant
+    found_by: tuple[tuple[Fault, ...], ...]
+
+
+F = Fault
+PLANTS: dict[str, Planted] = {
+    "forget-before-ack": Planted(ForgetBeforeAck(), ((F.LINK_CUT,), (F.LOSS,))),
+    "never-resends": Planted(NeverResends(), ((F.LOSS,), (F.BROKER_DROPS, F.SLOW_CONSUMER, F.PARTITION))),
+    "counts-every-arrival": Planted(Plant(counts_anew=True), ((F.DUPLICATION,),)),
+    "one-lock": Planted(Plant(second_lock=False), ((F.DELAY,), (F.PARTITION,))),
+    "highest-seen": Planted(HighestSeen(), ((F.REORDERING,),)),
+    "stays-down": Planted(Plant(notices_loss=False), ((F.LINK_CUT,),)),
+    "believes-any-will": Planted(BelievesAnyWill(), ((F.HALF_OPEN, F.POWER_CUT),)),
+    "drops-when-offline": Planted(DropsWhenOffline(), ((F.PARTITION,), (F.BROKER_KILL,))),
+    "silent-drop": Planted(SilentDrop(), ((F.PARTITION,),)),
+    "publish-before-append": Planted(PublishBeforeAppend(blind=True), ((F.POWER_CUT,),)),
+    "reuse-boot": Planted(ReuseBoot(), ((F.POWER_CUT,),)),
+    "print-before-ledger": Planted(PrintBeforeLedger(), ((F.POWER_CUT_AT_WORK,),)),
+    "flashes-in-place": Planted(Plant(flashes_in_place=True), ()),
+    "never-syncs": Planted(Plant(syncs=False), ((F.UNSYNCED_TAIL, F.POWER_CUT),)),
+    "saves-in-place": Planted(Plant(saves_in_place=True), ((F.TORN_WRITE, F.POWER_CUT_AT_WORK),)),
+    "wall-clock-timers": Planted(WallClockTimers(), ((F.CLOCK_STEP, F.LOSS),)),
+    "stamps-1970": Planted(Stamps1970(), ((F.COLD_CLOCK,),)),
+    "believes-full-disk": Planted(Plant(believes_full_disk=True), ((F.DISK_FULL,),)),
+    "trust-the-broker": Planted(Plant(trusts_broker=True), ((F.BROKER_KILL,),)),
+    "ack-before-store": Planted(Plant(acknowledges_early=True), ((F.CLOUD_KILL,),)),
+    "impatient": Planted(Plant(impatient=True), ((F.SLOW_CONSUMER,),)),
+    "waits-for-ever": Planted(WaitsForEver(), ((F.HTTP_FAILURE,),)),
+    "silence-is-refusal": Planted(SilenceIsRefusal(), ((F.PRINTER_SWALLOW,),)),
+    "silence-is-failure": Planted(SilenceIsFailure(), ((F.PRINTER_SILENT,),)),
+    "forgotten-is-printed": Planted(ForgottenIsPrinted(), ((F.PRINTER_CYCLE, F.PAPER_OUT),)),
+    "stopped-is-gone": Planted(StoppedIsGone(), ((F.PAPER_OUT,),)),
+    "missed-is-captured": Planted(MissedIsCaptured(), ((F.PAYMENTS_FAILURE,),)),
+    "no-watchdog": Planted(Plant(watches=False), ((F.RECOGNISER_DEATH,), (F.MICROPHONE_LOSS,))),
+    "positions-stand-still": Planted(Plant(positions_stand_still=True), ((F.MICROPHONE_LOSS,),)),
 }
+
+
+def _told(record: p.Record, state: JobState, sheets: int) -> p.JobSeen:
+    return p.JobSeen(PrinterJob(record.ipp_job_id or 1, record.document, state, (), sheets))
 
 
 def _first(effects: Sequence[Any], kind: type) -> list[Any]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from edge_agent.documents.printer import ENDED, JobState, PrinterJob
 from simulators.world.clock import Clock
-from simulators.world.faults import Faults
+from simulators.world.faults import Fault, Faults
 
 SHEET_S = 3.0
 
@@ -36,7 +36,7 @@ class Printer:
         number = len(self._jobs) + 1
         self._jobs.append(PrinterJob(number, name, JobState.PENDING, (), 0))
         self._go_on()
-        if self._faults.happens(self._faults.mix.printer_swallow):
+        if self._faults.happens(Fault.PRINTER_SWALLOW):
             raise SilentError
         return number
 

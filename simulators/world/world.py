@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from contract.jobs import Execution, Status
 from contract.messages import Lane
+from contract.telemetry import Sample, TelemetryBatch
 from edge_agent.link.outbox import Bounds
 from edge_agent.ports import Outcome
 from simulators.world import checkers
@@ -13,10 +14,13 @@ from simulators.world.broker import Broker
 from simulators.world.clock import Action, Clock
 from simulators.world.cloud import Cloud
 from simulators.world.device import Device, Power, restart_agent
-from simulators.world.faults import CALM, Faults, Mix, draw
+from simulators.world.faults import CALM, Fault, Faults, Mix, draw
 from simulators.world.kiosk import RECONSIDER_S, Kiosk
 from simulators.world.plants import Plant
 from simulators.world.printer import Printer
+from simulators.world.recorder import Recorder
+from simulators.world.trace import Trace
+from simulators.world.updates import Updater, order_of
 
 HEALS_S = 900.0
 DECIDED_S = 2400.0
@@ -24,6 +28,8 @@ DECIDED_S = 2400.0
 ENDS_S = 7200.0
 SAMPLE_S = 20.0
 AWAY_MIN_S, AWAY_MAX_S = 2.0, 60.0
+CLOCK_FAULTS = (Fault.CLOCK_STEP, Fault.COLD_CLOCK, Fault.CLOCK_DRIFT)
+HALL = "hall-1"
 
 
 class WorldError(AssertionError):
@@ -32,38 +38,50 @@ class WorldError(AssertionError):
 
 @dataclass(frozen=True)
 class Story:
-    """What happens in a world beside what goes wrong: when each document is wanted and each job created."""
+    """What happens in a world beside what goes wrong, each with the second at which it does.
 
+    `sitting` are the clerk's events in the one hall; without any there is no hall. `updates` are versions of
+    the firmware of the kiosks' boards.
+    """
+
+    kiosks: int
     documents: tuple[float, ...]
     jobs: tuple[tuple[float, str], ...]
-    samples: int
+    sitting: tuple[tuple[float, str], ...] = ()
+    updates: tuple[tuple[float, str], ...] = ()
+    samples: int = 45
+    rows_max: int = 1000
 
 
 @dataclass
 class World:
     """One history. Everything in it follows from its arguments."""
 
-    rng: random.Random
+    seed: int | str
     mix: Mix
     story: Story
-    devices_count: int = 2
     plant: Plant = field(default_factory=Plant)
-    rows_max: int = 1000
     cut_after: int | None = None
-    log: list[str] | None = None
+    traced: bool = False
 
     def __post_init__(self) -> None:
+        self.rng = random.Random(f"{self.seed} story")
         self.clock = Clock()
-        self.faults = Faults(self.rng, self.mix)
+        self.trace = Trace(self.clock, on=self.traced)
+        self.faults = Faults(self.seed, self.mix)
         self.power = Power(self.faults, self.cut_after)
-        self.broker = Broker(self.clock, self.faults)
-        self.cloud = Cloud(self.clock, self.faults, self.broker, self.plant)
+        self.broker = Broker(self.clock, self.faults, self.trace)
+        self.cloud = Cloud(self.clock, self.faults, self.broker, self.plant, self.trace)
         self.broker.consumer = self.cloud
         self.devices: list[Device] = []
         self.printers: list[Printer] = []
         self.kiosks: list[Kiosk] = []
-        for number in range(self.devices_count):
-            self._add_device(f"kiosk-{number + 1}")
+        self.recorders: list[Recorder] = []
+        self.updaters: list[Updater] = []
+        for number in range(self.story.kiosks):
+            self._add_kiosk(f"kiosk-{number + 1}")
+        if self.story.sitting:
+            self.recorders.append(Recorder(self._add_device(HALL), self.faults))
 
     def run(self) -> None:
         """Live through it all; raises WorldError at the first thing that must not be."""
@@ -73,96 +91,126 @@ class World:
             device.switch_on()
         self.clock.run(HEALS_S)
         self.effects_before_healing = self.power.effects
-        self._hold(checkers.always(self.devices, self.printers, self.cloud))
-        self.faults.heal()
+        self._hold(checkers.ALWAYS)
+        self._heal()
         self.clock.run(DECIDED_S)
         self._decide()
         self.clock.run(ENDS_S)
-        self._hold(checkers.always(self.devices, self.printers, self.cloud))
-        self._hold(checkers.healed(self.devices, self.printers, self.cloud))
+        self._hold(checkers.ALWAYS + checkers.HEALED)
 
-    def _add_device(self, name: str) -> None:
-        bounds = Bounds(rows_max=self.rows_max, bytes_max=10**9, window=8, ack_timeout_s=20.0)
-        trace = self.log.append if self.log is not None else None
-        device = Device(name, self.clock, self.faults, self.broker, self.power, bounds, self.plant, {}, trace)
+    def _add_device(self, name: str) -> Device:
+        bounds = Bounds(rows_max=self.story.rows_max, bytes_max=10**6, window=8, ack_timeout_s=20.0)
+        device = Device(
+            name, self.clock, self.faults, self.broker, self.power, bounds, self.plant, self.trace
+        )
+        device.operations |= {"restart-agent": restart_agent, "collect-diagnostics": self._diagnose}
+        self.devices.append(device)
+        return device
+
+    def _add_kiosk(self, name: str) -> None:
+        device = self._add_device(name)
         printer = Printer(self.clock, self.faults)
         kiosk = Kiosk(device, printer, self.cloud)
-        device.operations |= {
-            "print-document": kiosk.perform,
-            "restart-agent": restart_agent,
-            "collect-diagnostics": self._diagnose,
-        }
-        self.devices.append(device)
+        device.operations["print-document"] = kiosk.perform
         self.printers.append(printer)
         self.kiosks.append(kiosk)
+        self.updaters.append(
+            Updater(device, self.faults, lambda: "a paper is being printed" if kiosk.busy else "")
+        )
         self._every(RECONSIDER_S, lambda: device.run(kiosk.reconsider))
 
     def _diagnose(self, device: Device, job: Execution) -> None:
-        failed = not self.cloud.up or self.faults.happens(self.mix.http_failure)
+        failed = not self.cloud.up or self.faults.happens(Fault.HTTP_FAILURE)
         outcome = Outcome(Status.FAILED) if failed else Outcome(Status.SUCCEEDED)
         device.later(1.0, lambda: device.ended(job, outcome))
 
     # --- what happens ---
 
     def _tell_story(self) -> None:
+        kiosks = self.devices[: self.story.kiosks]
         for number, at in enumerate(self.story.documents):
-            device = self.devices[number % len(self.devices)].name
-            self.clock.later(at, lambda n=number, d=device: self.cloud.request(f"doc-{n}", d))  # type: ignore[misc]  # mypy types no defaults of lambdas
+            name = kiosks[number % len(kiosks)].name
+            self.clock.later(at, lambda n=number, d=name: self.cloud.request(f"doc-{n}", d))  # type: ignore[misc]  # mypy types no defaults of lambdas
         for number, (at, operation) in enumerate(self.story.jobs):
-            device = self.devices[number % len(self.devices)].name
+            name = self.devices[number % len(self.devices)].name
             self.clock.later(
                 at,
-                lambda n=number, d=device, o=operation: self.cloud.create_job(f"job-{n}", d, o),  # type: ignore[misc]  # the same
+                lambda n=number, d=name, o=operation: self.cloud.create_job(f"job-{n}", d, o),  # type: ignore[misc]  # the same
             )
-        for device_ in self.devices:
+        for number, (at, version) in enumerate(self.story.updates):
+            name, order = kiosks[number % len(kiosks)].name, order_of(number, version)
+            self.clock.later(
+                at,
+                lambda n=number, d=name, o=order: self.cloud.assign(f"update-{n}", d, o),  # type: ignore[misc]  # the same
+            )
+        for at, event in self.story.sitting:
+            self.clock.later(at, lambda e=event: self.cloud.change_sitting("sitting-1", HALL, e))  # type: ignore[misc]  # the same
+        for device in self.devices:
             for number in range(self.story.samples):
                 at = (number + self.rng.random()) * SAMPLE_S
-                self.clock.later(at, lambda d=device_, n=number: d.run(lambda: self._sample(d, n)))  # type: ignore[misc]  # the same
+                self.clock.later(at, lambda d=device: d.run(lambda: self._sample(d)))  # type: ignore[misc]  # the same
 
-    def _sample(self, device: Device, number: int) -> None:
-        device.send("telemetry", {}, number, lane=Lane.TELEMETRY, must=False)
+    @staticmethod
+    def _sample(device: Device) -> None:
+        at = device.plant.stamp(device.wall.ms())
+        sample = Sample(at=at, values={"outbox_waiting": device.outbox.rows})
+        device.send("telemetry", {}, TelemetryBatch(samples=[sample]), lane=Lane.TELEMETRY, must=False)
 
     # --- what goes wrong ---
 
     def _break_things(self) -> None:
-        self._sometimes(self.mix.broker_kill_s, self.broker.kill)
+        self._sometimes(Fault.BROKER_KILL, self.broker.kill)
         for device in self.devices:
-            self._sometimes(self.mix.outage_s, lambda name=device.name: self._outage(name))  # type: ignore[misc]  # mypy types no defaults of lambdas
-        for printer, device in zip(self.printers, self.devices, strict=True):
-            self._sometimes(self.mix.printer_cycle_s, printer.cycle)
-            self._for_a_while(self.mix.printer_silent_s, printer, "silent")
-            self._for_a_while(self.mix.disk_full_s, device.disk, "full")
-            self._without_paper(printer)
+            self._sometimes(Fault.PARTITION, lambda name=device.name: self._part(name))  # type: ignore[misc]  # mypy types no defaults of lambdas
+            self._sometimes(Fault.CLOCK_STEP, lambda wall=device.wall: wall.step())  # type: ignore[misc]  # the same
+            self._for_a_while(Fault.DISK_FULL, device.disk, "full")
+        for printer in self.printers:
+            self._sometimes(Fault.PRINTER_CYCLE, printer.cycle)
+            self._for_a_while(Fault.PRINTER_SILENT, printer, "silent")
+            self._sometimes(Fault.PAPER_OUT, lambda printer=printer: self._without_paper(printer))  # type: ignore[misc]  # the same
+        for recorder in self.recorders:
+            self._sometimes(Fault.MICROPHONE_LOSS, recorder.unplug)
 
-    def _sometimes(self, mean_s: float, action: Action) -> None:
+    def _sometimes(self, fault: Fault, action: Action) -> None:
+        mean_s = self.faults.strength(fault)
         if mean_s == 0:
             return
 
         def happen() -> None:
             if self.clock.now < HEALS_S:
+                self.trace("world", fault)
+                self.faults.bites[fault] += 1
                 action()
-                self._sometimes(mean_s, action)
+                self._sometimes(fault, action)
 
-        self.clock.later(self.faults.interval_s(mean_s), happen)
+        self.clock.later(self.faults.stream(fault).expovariate(1 / mean_s), happen)
 
-    def _for_a_while(self, mean_s: float, thing: object, name: str) -> None:
+    def _for_a_while(self, fault: Fault, thing: object, name: str) -> None:
         def begin() -> None:
             setattr(thing, name, True)
-            self.clock.later(self.rng.uniform(AWAY_MIN_S, AWAY_MAX_S), lambda: setattr(thing, name, False))
+            self.clock.later(self._away_s(fault), lambda: setattr(thing, name, False))
 
-        self._sometimes(mean_s, begin)
+        self._sometimes(fault, begin)
 
-    def _outage(self, device: str) -> None:
+    def _away_s(self, fault: Fault) -> float:
+        return self.faults.stream(fault).uniform(AWAY_MIN_S, AWAY_MAX_S)
+
+    def _part(self, device: str) -> None:
         self.broker.cut_off(device)
-        back_s = self.rng.uniform(60, 500)
+        back_s = self.faults.stream(Fault.PARTITION).uniform(60, 500)
         self.clock.later(back_s, lambda: self.broker.unreachable_for.discard(device))
 
     def _without_paper(self, printer: Printer) -> None:
-        def begin() -> None:
-            printer.set_paper(False)
-            self.clock.later(self.rng.uniform(AWAY_MIN_S, AWAY_MAX_S), lambda: printer.set_paper(True))
+        printer.set_paper(False)
+        self.clock.later(self._away_s(Fault.PAPER_OUT), lambda: printer.set_paper(True))
 
-        self._sometimes(self.mix.paper_out_s, begin)
+    def _heal(self) -> None:
+        self.trace("world", "HEALED: from now on nothing goes wrong any more")
+        self.faults.heal()
+        self.broker.unreachable_for.clear()
+        self.broker.consumer_is_back()  # what waited for a slow consumer is given to a quick one
+        for device in self.devices:
+            device.wall.heal()
 
     def _decide(self) -> None:
         """A person looks at each document in doubt, and at the tray of its printer."""
@@ -178,45 +226,81 @@ class World:
 
         self.clock.later(period_s, happen)
 
-    def _hold(self, violations: Iterable[str]) -> None:
-        for violation in violations:
-            raise WorldError(violation)
+    # --- what must hold ---
+
+    def _hold(self, asked: Iterable[checkers.Checker]) -> None:
+        scene = checkers.Scene(
+            devices=self.devices,
+            printers=self.printers,
+            kiosks=self.kiosks,
+            recorders=self.recorders,
+            updaters=self.updaters,
+            broker=self.broker,
+            cloud=self.cloud,
+            clocks_wrong=any(fault in self.mix for fault in CLOCK_FAULTS),
+            healed_ms=int(HEALS_S * 1000),
+        )
+        for checker in asked:
+            for violation in checker(scene):
+                raise WorldError(f"{checker.__name__}: {violation}")
 
 
-def from_seed(seed: int, plant: Plant | None = None, log: list[str] | None = None) -> World:
-    """The world of a seed."""
-    rng = random.Random(seed)
-    mix = draw(rng)
-    story = Story(
-        documents=tuple(sorted(rng.uniform(5, 700) for _ in range(rng.randint(1, 5)))),
-        jobs=tuple(
-            (rng.uniform(5, 800), rng.choice(("restart-agent", "collect-diagnostics")))
-            for _ in range(rng.randint(0, 4))
-        ),
-        samples=45,
+def story_of(seed: int) -> Story:
+    """What happens in the world of a seed."""
+    rng = random.Random(f"{seed} what happens")
+    documents = tuple(sorted(round(rng.uniform(5, 700), 1) for _ in range(rng.randint(1, 5))))
+    jobs = tuple(
+        (round(rng.uniform(5, 800), 1), rng.choice(("restart-agent", "collect-diagnostics")))
+        for _ in range(rng.randint(0, 4))
     )
-    return World(
-        rng=rng,
-        mix=mix,
-        story=story,
-        devices_count=rng.randint(1, 3),
-        plant=plant or Plant(),
+    return Story(
+        kiosks=rng.randint(1, 2),
+        documents=documents,
+        jobs=jobs,
+        sitting=_sitting(rng) if rng.random() < 0.6 else (),
         rows_max=rng.choice((1000, 1000, 12)),
-        log=log,
+        updates=tuple(
+            (round(rng.uniform(20, 700), 1), rng.choice(("1.1.0", "1.2.0", "1.1.13", "0.9.0")))
+            for _ in range(rng.choice((0, 1, 2)))
+        ),
     )
 
 
-CALM_STORY = Story(documents=(5.0,), jobs=((40.0, "restart-agent"), (80.0, "collect-diagnostics")), samples=6)
+def _sitting(rng: random.Random) -> tuple[tuple[float, str], ...]:
+    """A sitting that is opened, paused and closed to the public, and open again long after all has healed."""
+    at = rng.uniform(5, 120)
+    events = [(at, "open")]
+    for _ in range(rng.randint(0, 3)):
+        at += rng.uniform(20, 200)
+        events.append((at, rng.choice(("pause", "close-to-public", "close-to-public"))))
+        at += rng.uniform(5, 150)
+        events.append((at, "open"))
+    return tuple((round(when, 1), event) for when, event in [*events, (1500.0, "end")])
 
 
-def calm(cut_after: int | None, plant: Plant | None = None, log: list[str] | None = None) -> World:
-    """One quiet hour of one kiosk, in which the power is cut once, after so many effects."""
-    return World(
-        rng=random.Random(7),
-        mix=CALM,
-        story=CALM_STORY,
-        devices_count=1,
-        plant=plant or Plant(),
-        cut_after=cut_after,
-        log=log,
-    )
+def from_seed(
+    seed: int, plant: Plant | None = None, *, mix: Mix | None = None, traced: bool = False
+) -> World:
+    """The world of a seed, with its own mix of faults or another."""
+    if mix is None:
+        mix = draw(random.Random(f"{seed} mix"))
+    return World(seed, mix, story_of(seed), plant or Plant(), traced=traced)
+
+
+CALM_STORY = Story(
+    kiosks=1,
+    documents=(5.0,),
+    jobs=((40.0, "restart-agent"), (80.0, "collect-diagnostics")),
+    updates=((15.0, "1.1.0"), (110.0, "1.2.13")),
+    sitting=((6.0, "open"), (40.0, "close-to-public"), (70.0, "open"), (100.0, "end")),
+    samples=6,
+)
+
+
+def calm(cut_after: int | None, plant: Plant | None = None, *, traced: bool = False) -> World:
+    """One quiet hour of a kiosk and a hall, in which the power is cut once, after so many effects.
+
+    What was not synced is lost, and the write in hand is torn.
+    """
+    mix: Mix = CALM if cut_after is None else {Fault.UNSYNCED_TAIL: 1.0, Fault.TORN_WRITE: 0.5}
+    return World(7, mix, CALM_STORY, plant or Plant(), cut_after=cut_after, traced=traced)

@@ -1,5 +1,6 @@
 """Sittings and segments in the database: versions, jobs, idempotence, what is shown."""
 
+import math
 import random
 from datetime import timedelta
 
@@ -7,6 +8,7 @@ import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.captions import segments, sittings
+from cloud.captions.hub import Event
 from cloud.captions.run import Captions
 from cloud.database.models.captions import Sitting
 from cloud.errors import MalformedError, RefusedError
@@ -112,6 +114,26 @@ def test_what_no_recorder_may_send_is_refused(
     with pytest.raises(MalformedError):
         recorder.final(session, 1, **({"text": "x"} | wrong))  # type: ignore[arg-type] # wrong on purpose
     assert _shown(recorder.captions, session) == []
+
+
+def test_words_that_come_late_out_of_an_earlier_part_are_not_shown(
+    clerk: Clerk, captions: Captions, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posted: list[Event] = []
+    session = clerk.open()
+    recorder.partial(session, 1, "x")
+    clerk.do(session, "close-to-public", "sensitive-information")
+    clerk.do(session, "open")
+    monkeypatch.setattr(captions.hub, "post", posted.append)
+    recorder.partial(session, 1, "said in the closed part")
+    assert posted == []
+    with captions.sessions() as database:
+        sitting = sittings.find(database, session)
+        again = sittings.changes(database, session)[-1].at
+        assert sitting.opened_at is not None
+        open_again_ms = math.ceil((again - sitting.opened_at) / timedelta(milliseconds=1))
+    recorder.partial(session, 2, "public again", start_ms=open_again_ms, end_ms=open_again_ms)
+    assert [event.segment for event in posted] == [2]
 
 
 def test_a_foreign_hall_puts_no_words_into_a_sitting(clerk: Clerk, captions: Captions) -> None:

@@ -25,6 +25,7 @@ from edge_agent.captions.core import (
     MicrophoneHeard,
     MicrophoneLost,
     Note,
+    NotRemembered,
     RecogniserLost,
     RecogniserSpoke,
     Remember,
@@ -377,6 +378,28 @@ def test_a_final_that_was_refused_is_sent_again():
     assert hall.tell(FinalRefused(line)) == []
     hall.now += RESEND_S
     assert hall.tell(TimePassed()) == [SendFinal(line)]
+
+
+def test_a_memory_that_the_disk_refused_is_written_again_and_before_any_line():
+    hall = open_hall()
+    line = final(hall.hear(said("One."))).segment
+    hall.tell(NotRemembered())
+    hall.tell(FinalRefused(line))
+    hall.now += RESEND_S
+    remember, send = hall.tell(TimePassed())
+    assert remember == Remember(hall.memory)
+    assert hall.memory.sittings[-1].last_segment == line.segment
+    assert send == SendFinal(line)
+    assert hall.tell(TimePassed()) == []
+
+
+def test_a_sitting_that_is_told_again_is_written_again_if_the_disk_refused_it():
+    hall = open_hall()
+    closed = told("closed_to_public", version=2)
+    hall.tell(set_to(closed))
+    hall.tell(NotRemembered())
+    assert kinds(hall.tell(set_to(closed))) == [Remember, Answer]
+    assert kinds(hall.tell(set_to(closed))) == [Answer]
 
 
 def test_what_waits_for_the_outbox_is_bounded_and_counted():

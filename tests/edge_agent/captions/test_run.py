@@ -223,6 +223,29 @@ async def test_a_full_outbox_delays_a_final(tmp_path, monkeypatch):
         assert (await hall.link.final()).text == "One."
 
 
+async def test_no_line_goes_out_under_a_number_that_the_disk_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge_agent.captions.core.RESEND_S", 0.05)
+    async with running(Hall(tmp_path)) as hall:
+        await hall.captions.set_sitting(told())
+        child = await hall.child()
+        save, refused = hall.file.save, asyncio.Event()
+
+        def refuse(memory: object) -> None:
+            loop.call_soon_threadsafe(refused.set)
+            raise UnavailableError("no space left")
+
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(hall.file, "save", refuse)
+        child.messages.put_nowait(Said(start=0, end=1, text="One."))
+        for _ in range(3):  # it is tried again and again, and the line waits
+            refused.clear()
+            await asyncio.wait_for(refused.wait(), WAIT_S)
+            assert hall.link.finals.empty()
+        monkeypatch.setattr(hall.file, "save", save)
+        assert (await hall.link.final()).text == "One."
+        assert hall.file.load().sittings[-1].last_segment == 1
+
+
 async def test_after_a_restart_an_open_sitting_goes_on(tmp_path):
     async with running(Hall(tmp_path)) as hall:
         await hall.captions.set_sitting(told())

@@ -1,0 +1,92 @@
+"""Known bugs are planted: the worlds find each, and each fault is what finds it.
+
+The table is `PLANTS` in `simulators/world/plants.py`; `FIRST` is the first seed in which each is found. A
+change of a core makes other histories of the same seeds: then the others are looked through too, and
+`make long WAY=simulation` says how the table reads now.
+"""
+
+import pytest
+
+from simulators.world import hunt
+from simulators.world.checkers import ALWAYS, HEALED
+from simulators.world.faults import Fault
+from simulators.world.plants import PLANTS, Plant
+
+SEEDS = range(300)
+"""A planted bug must be found within so many."""
+
+FIRST = {
+    "forget-before-ack": 0,
+    "never-resends": 0,
+    "counts-every-arrival": 0,
+    "one-lock": 16,
+    "highest-seen": 0,
+    "stays-down": 0,
+    "believes-any-will": 205,
+    "drops-when-offline": 0,
+    "silent-drop": 2,
+    "publish-before-append": 1,
+    "reuse-boot": 1,
+    "print-before-ledger": 12,
+    "flashes-in-place": 2,
+    "never-syncs": 1,
+    "saves-in-place": 21,
+    "wall-clock-timers": 0,
+    "stamps-1970": 3,
+    "believes-full-disk": 2,
+    "trust-the-broker": 0,
+    "ack-before-store": 0,
+    "impatient": 1,
+    "waits-for-ever": 0,
+    "silence-is-refusal": 0,
+    "silence-is-failure": 96,
+    "forgotten-is-printed": 43,
+    "stopped-is-gone": 247,
+    "missed-is-captured": 1,
+    "no-watchdog": 8,
+    "positions-stand-still": 8,
+}
+
+BITES = [(name, faults) for name, planted in PLANTS.items() for faults in planted.found_by]
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_planted_bug_is_found_and_without_it_the_world_holds(name: str) -> None:
+    seed = hunt.first_found(PLANTS[name].plant, (FIRST[name], *SEEDS))
+    assert seed is not None, f"{name} was planted in {len(SEEDS)} worlds, and none of them noticed"
+    assert hunt.of_seed(seed).failure() is None
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", PLANTS)
+def test_simulation_finds_each_plant_first_where_the_table_says(name: str) -> None:
+    assert hunt.first_found(PLANTS[name].plant, SEEDS) == FIRST[name]
+
+
+@pytest.mark.parametrize(("name", "faults"), BITES, ids=[f"{name}-{faults[0]}" for name, faults in BITES])
+def test_a_fault_bites(name: str, faults: tuple[Fault, ...]) -> None:
+    """It shows the bug; the same worlds without it, with the company that it had, do not."""
+    plant = PLANTS[name].plant
+    seed = hunt.first_found(plant, SEEDS, faults)
+    assert seed is not None, f"{name} was planted, and {faults} did not show it"
+    assert hunt.first_found(plant, range(seed + 1), faults[1:]) is None
+
+
+def test_every_fault_has_a_bug_that_it_finds() -> None:
+    proven = {faults[0] for planted in PLANTS.values() for faults in planted.found_by}
+    assert set(Fault) - proven == {Fault.CLOCK_DRIFT}, "a fault that finds nothing is a wrong model"
+
+
+def test_every_fault_alone_finds_nothing_in_a_correct_tree() -> None:
+    for fault in Fault:
+        assert hunt.of_seed(1, (fault,)).failure() is None, fault
+
+
+def test_no_plant_is_no_bug() -> None:
+    assert hunt.of_seed(2, ()).failure(Plant()) is None
+
+
+@pytest.mark.parametrize("checker", [*ALWAYS, *HEALED], ids=lambda checker: checker.__name__)
+def test_a_checker_is_one_sentence(checker: object) -> None:
+    assert checker.__doc__ is not None
+    assert checker.__doc__.strip().count(".") == 1
