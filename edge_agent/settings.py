@@ -135,22 +135,6 @@ class Updates(_Section, frozen=True, kw_only=True):
     trial_silence_s: Seconds = 60.0
 
 
-class Updates(_Section, frozen=True, kw_only=True):
-    """Updates of this device: none without `root_file`, the root of the repository's keys that it trusts.
-
-    `slots_dir` is where the launcher finds releases (`slots` in the data folder if empty). The limits of a
-    trial are those of `edge_agent.updates.core.Limits` and of the launcher.
-    """
-
-    root_file: Path | None = None
-    slots_dir: str = ""
-    self_test_s: Seconds = 120.0
-    link_s: Seconds = 900.0
-    trial_s: Seconds = 86_400.0
-    trial_starts_max: Count = 3
-    trial_silence_s: Seconds = 60.0
-
-
 class Settings(_Section, frozen=True, kw_only=True):
     """Everything that the agent is told."""
 

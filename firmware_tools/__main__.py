@@ -37,8 +37,6 @@ def main(words: Sequence[str] | None = None) -> int:
         each.add(commands)
     publishing.add_commands(commands)
     given = parser.parse_args(words)
-    if given.command in publishing.COMMANDS:
-        return _publishing(given)
     try:
         if given.command in publishing.COMMANDS:
             print(publishing.as_json(publishing.run(given)))

@@ -173,8 +173,8 @@ class Recorder:
                 device.publish("caption-partial", ids, msgspec.json.encode(segment))
             case c.SendFinal(segment):
                 self._send(segment)
-            case c.MarkGap() | c.Note() | c.Answer():
-                pass
+            case c.MarkGap() | c.Note() | c.Answer() | c.TellSitting():
+                pass  # recordings are not in the world yet
             case _:
                 assert_never(effect)
         return True

@@ -54,7 +54,8 @@ for tree in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
   if [ -e $tree/cgroup.procs ]; then mkdir -p $tree/{group}; echo $$ > $tree/{group}/cgroup.procs; fi
 done
 # volatile: nothing of it needs to outlive the test, so nobody waits for the disk
-mount -t overlay overlay -o volatile,lowerdir={lower},upperdir={folder}/upper,workdir={folder}/work {folder}/root
+mount -t overlay overlay {folder}/root \\
+  -o volatile,lowerdir={lower},upperdir={folder}/upper,workdir={folder}/work
 [ -e /sys/fs/cgroup/systemd ] && export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=0
 export NOTIFY_SOCKET={folder}/ready
 exec systemd-nspawn --quiet --directory={folder}/root --machine={name} --register=no --keep-unit --boot \
