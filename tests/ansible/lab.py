@@ -149,6 +149,9 @@ class Lab:
 
     def __enter__(self) -> Self:
         """Hold the namespaces."""
+        for left in _groups("*"):
+            if not Path(f"/proc/{left.name.split('-')[2]}").exists():
+                _remove(left)  # of a run that was killed
         self._lower = root()
         keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "technician", "-f", str(self.key)]
         subprocess.run(keygen, check=True, timeout=STOP_S)
@@ -175,7 +178,8 @@ class Lab:
         for machine in self.machines.values():
             machine.process.wait(STOP_S)
             shutil.rmtree(machine.folder)
-        self._forget_groups()
+        for group in _groups(str(os.getpid())):
+            _remove(group)
 
     def boot(self, name: str, address: str, hosts: dict[str, str]) -> Machine:
         """Start a machine that knows `hosts` (name: address); it is up when this returns.
@@ -226,11 +230,17 @@ class Lab:
     def _enter(self, *options: str) -> list[str]:
         return ["nsenter", "--target", str(self._inside), "--mount", "--net", "--pid", *options, "--"]
 
-    def _forget_groups(self) -> None:
-        for tree in (CGROUPS, CGROUPS / "systemd", CGROUPS / "unified"):
-            for group in tree.glob(f"{self.group}-*"):
-                for folder, _, _ in os.walk(group, topdown=False):
-                    Path(folder).rmdir()  # which the kernel refuses while a process is in it
+
+def _groups(pid: str) -> list[Path]:
+    """Control groups of the lab of one process, or of all (`*`)."""
+    trees = (CGROUPS, CGROUPS / "systemd", CGROUPS / "unified")
+    return [group for tree in trees for group in tree.glob(f"fleet-lab-{pid}-*")]
+
+
+def _remove(group: Path) -> None:
+    """Remove a control group and those below it, which the kernel refuses while a process is in one."""
+    for folder, _, _ in os.walk(group, topdown=False):
+        Path(folder).rmdir()
 
 
 def _children(pid: int) -> list[int]:
