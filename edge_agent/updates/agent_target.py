@@ -85,10 +85,20 @@ class AgentTarget:
         return NotYet(found) if found else Well()
 
     async def commit(self, version: str) -> None:
-        """The trial's slot is what runs from now on."""
+        """The trial's slot is what runs from now on.
+
+        Without a trial only what was committed before counts as done: the launcher may have given the trial
+        up since it was decided, and what was given up is not told as committed.
+
+        Raises:
+            RefusedError: another version runs or is on trial.
+        """
         state = self._load()
         trial = state.trial
+        undone = state.undone.sentence if state.undone and state.undone.version == version else ""
         if trial is None:
+            if self._running != version or undone:
+                raise RefusedError(f"version {self._running} runs, not {version}" + (undone and f": {undone}"))
             return
         if trial.version != version or self._running != version:
             raise RefusedError(f"version {trial.version} is on trial, not {version}")

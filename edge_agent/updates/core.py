@@ -46,6 +46,7 @@ ATTEMPTS_MAX = 3
 KEPT_ENDED = 20
 """Ended updates that are remembered, so that an order that comes again is not carried out again."""
 COMMIT, ROLL_BACK = "commit", "roll-back"
+UNPROVED = "the new version has not proved itself yet"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Limits:
     """How long a trial may take.
 
     `self_test_s`: until the new version is well. `link_s`: until it has a link, counting only time with a
-    network, because an unplugged cable is not a bad image. `trial_s`: both, whatever the network does.
+    network, because an unplugged cable is not a bad image. `trial_s`: both, whatever the network does and
+    whoever uses the device.
     """
 
     self_test_s: float = 120.0
@@ -218,9 +220,7 @@ class Course:
             case "activating" | "trial":
                 return self._try(entry, now, restarted=restarted)
             case _:
-                unknown = (
-                    f"the state {entry.state!r:.40} was saved, which agent of this version does not know"
-                )
+                unknown = f"this version of the agent does not know the saved state {entry.state!r:.40}"
                 return self._decide(entry, ROLL_BACK, UpdateCode.LOST_TRACK, unknown, state="trial")
 
     def _try(self, entry: Entry, now: Instant, *, restarted: bool) -> list[Effect]:
@@ -313,16 +313,35 @@ class Course:
             case Well() if entry.state == "activating":
                 return [self._move(entry, "try"), *self._go_on(now)]
             case NotYet(sentence) if now - trial.since >= self._limits.self_test_s:
-                found = UpdateCode.SELF_TEST_FAILED if sentence else UpdateCode.NO_ANSWER
-                return self._decide(entry, ROLL_BACK, found, sentence)
+                code = UpdateCode.SELF_TEST_FAILED if sentence else UpdateCode.NO_ANSWER
+                return self._take_back(entry, code, sentence, event.busy, now)
             case Well() if self._linked:
                 return self._decide(entry, COMMIT, UpdateCode.NONE)
             case Well() if trial.networked_s >= self._limits.link_s:
-                return self._decide(entry, ROLL_BACK, UpdateCode.NO_LINK)
+                return self._take_back(entry, UpdateCode.NO_LINK, "", event.busy, now)
             case Well() if now - trial.since >= self._limits.trial_s:
                 return self._decide(entry, ROLL_BACK, UpdateCode.NO_LINK)
         self._due = now + PROBE_S
         return []
+
+    def _take_back(
+        self, entry: Entry, code: UpdateCode, found: str, busy: str, now: Instant
+    ) -> list[Effect]:
+        """Roll back a version that has not proved itself; while the device is in use, only wait for it to be.
+
+        A sitting may open in the middle of a recorder's trial. To commit restarts nothing and is done at
+        once; to roll back restarts the agent, and the sitting would lose those seconds. A version that was
+        not found to be bad (no link, no answer of the microphone) therefore goes on until the hall is free,
+        and is committed if it proves itself before. What is really broken does not come here: an unwell
+        version is rolled back at once, and one that ends or hangs is taken back by launcher and guard. The
+        wait ends `trial_s` after the trial has begun: a sitting that nobody ends keeps no version for ever.
+        """
+        trial = self._trial
+        assert trial is not None, "only a trial is taken back"
+        if not busy or now - trial.since >= self._limits.trial_s:
+            return self._decide(entry, ROLL_BACK, code, found)
+        self._due = now + PROBE_S
+        return self._note(entry, UpdateCode.DEVICE_BUSY, f"{busy}; {found or UNPROVED}")
 
     def _activate_again(self, entry: Entry, sentence: str) -> list[Effect]:
         """The power went after the state was saved and before the target had it."""
@@ -355,6 +374,8 @@ class Course:
             detail = f"it could not be taken back: {event.sentence}"
             return [*self._end(entry, ROLL_BACK, UpdateCode.NO_ANSWER, detail), *self._go_on(now)]
         code = UpdateCode.NO_ANSWER if event.again else UpdateCode.IMAGE_REFUSED
+        if entry.verdict == COMMIT and not event.again:
+            code = UpdateCode.LOST_TRACK  # between the decision and its being done the target went back
         return self._decide(entry, ROLL_BACK, code, event.sentence)
 
     def _failed_before(self, entry: Entry, event: m.Failed, now: Instant) -> list[Effect]:

@@ -135,11 +135,15 @@ class Activated:
 
 @dataclass(frozen=True)
 class Probed:
-    """How the version on trial is; `network` says whether the device has a network at all."""
+    """How the version on trial is; `network` says whether the device has a network at all.
+
+    `busy` says why the device may not be interrupted now; empty when it may.
+    """
 
     work: int
     health: Health
     network: bool = True
+    busy: str = ""
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,10 @@ class Updates:
         for course in self._courses.values():
             await course.ask(m.Cancelled(update), update)
 
+    def busy(self) -> str:
+        """Why the device may not be interrupted now, though it was reserved: a hall takes every sitting."""
+        return self._occupancy.busy()
+
     def reserve(self, component: Component) -> str:
         """Close the device for one component's activation; or why not."""
         if self._holder not in (None, component):
@@ -324,7 +328,8 @@ class _Course:
                 await target.activate(version)
                 return m.Activated(work)
             case m.Probe(_, version):
-                return m.Probed(work, await target.probe(version), self._tools.network())
+                health = await target.probe(version)
+                return m.Probed(work, health, self._tools.network(), self._owner.busy())
             case m.Commit(_, version):
                 await target.commit(version)
                 return m.Committed(work)

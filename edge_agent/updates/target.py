@@ -31,7 +31,10 @@ class Target(Protocol):
         """Whether `version` runs on trial and is well. Bounded to some seconds by the target itself."""
 
     async def commit(self, version: str) -> None:
-        """Make the running `version` the one that stays."""
+        """Make the running `version` the one that stays; nothing is restarted.
+
+        Refused where another version runs, also where `version` was on trial and was given up.
+        """
 
     async def roll_back(self, version: str) -> None:
         """Let the version before `version` run again; does nothing where it runs already.

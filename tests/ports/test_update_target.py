@@ -49,6 +49,8 @@ class MemoryTarget:
     async def commit(self, version: str) -> None:
         if self.trial == version:
             self.committed, self.trial = version, ""
+        if self.committed != version:
+            raise RefusedError(f"version {self.committed} runs, not {version}")
 
     async def roll_back(self, version: str) -> None:
         if self.trial == version:
@@ -196,6 +198,21 @@ def test_a_trial_is_rolled_back_and_stays_so(bench: Bench, image: Path) -> None:
     assert isinstance(bench.probe(NEW), Unwell)
 
 
+def test_what_was_given_up_is_not_told_as_committed(bench: Bench, image: Path) -> None:
+    tried(bench, image)
+    bench.do("roll_back", NEW)
+    with pytest.raises(RefusedError, match=OLD):
+        bench.do("commit", NEW)
+    assert bench.runs == OLD
+
+
+def test_what_was_never_tried_is_not_told_as_committed(bench: Bench, image: Path) -> None:
+    bench.do("stage", image, NEW)
+    with pytest.raises(RefusedError, match=OLD):
+        bench.do("commit", NEW)
+    assert bench.runs == OLD
+
+
 def test_what_was_rolled_back_can_be_tried_again(bench: Bench, image: Path) -> None:
     tried(bench, image)
     bench.do("roll_back", NEW)
@@ -239,6 +256,8 @@ def test_a_trial_that_is_started_too_often_is_found_undone(bench: Bench, image: 
     health = bench.probe(NEW)
     assert isinstance(health, Unwell)
     assert "3 times" in health.sentence
+    with pytest.raises(RefusedError, match="3 times"):
+        bench.do("commit", NEW)
 
 
 @pytest.mark.parametrize("bench", [slots], indirect=True)

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from contract.updates import UPDATE, ApplyUpdate, Component, UpdateNews
+from contract.updates import UPDATE, ApplyUpdate, Component, UpdateCode, UpdateNews
 from edge_agent.updates import core
 from edge_agent.updates import messages as m
 from edge_agent.updates.health import Health, NotYet, Unwell, Well
@@ -14,6 +14,7 @@ from edge_agent.updates.messages import Entry
 OLD, NEW = "1.0.0", "2.0.0"
 LIMITS = core.Limits(self_test_s=60.0, link_s=300.0, trial_s=3600.0)
 STEPS_MAX = 20_000
+STARTS_MAX = 3
 
 
 class PowerCutError(Exception):
@@ -38,10 +39,17 @@ class Slots:
     trial: str = ""
     staged: str = ""
     undone: str = ""
+    starts: int = 0
 
     @property
     def runs(self) -> str:
         return self.trial or self.committed
+
+    def start(self) -> None:
+        """As the launcher: a trial that was started too often is over."""
+        if self.trial and self.starts >= STARTS_MAX:
+            self.trial, self.undone = "", self.trial
+        self.starts += 1
 
 
 @dataclass
@@ -66,10 +74,14 @@ class Device:
     boots: int = 0
     seen: list[str] = field(default_factory=list)
     refuse_saves: int = 0
+    interrupted: int = 0
+    """How often a version was taken back while the device was in use."""
 
     def boot(self) -> None:
         """The process starts; what was not saved is gone."""
         self.boots += 1
+        if self.ends:
+            self.slots.start()
         assert self.boots < 50, "the device starts again and again"
         self.course = core.Course(self.journal.entries(Component.AGENT), random.Random(7), LIMITS)
         self.closed = self.course.holding
@@ -160,16 +172,19 @@ class Device:
             case m.Activate(_, version):
                 assert slots.staged == version, "only what is staged can be activated"
                 assert self.closed, "nobody can begin anything while it is activated"
-                slots.trial, slots.undone = version, ""
+                slots.trial, slots.undone, slots.starts = version, "", 0
                 self._end_or(m.Activated(work))
             case m.Probe(_, version):
-                self.take(m.Probed(work, self._probe(version), self.network))
+                self.take(m.Probed(work, self._probe(version), self.network, self.busy))
             case m.Commit(_, version):
                 if slots.trial == version:
                     slots.committed, slots.trial = version, ""
-                self.take(m.Committed(work))
+                there = slots.committed == version
+                refused = m.Failed(work, f"{slots.runs} runs", again=False, code=UpdateCode.IMAGE_REFUSED)
+                self.take(m.Committed(work) if there else refused)
             case m.RollBack(_, version):
                 if slots.trial == version:
+                    self.interrupted += bool(self.busy)
                     slots.trial, slots.undone = "", version
                     self._end_or(m.RolledBack(work))
                 else:

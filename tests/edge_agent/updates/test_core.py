@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from contract.updates import BEFORE_ACTIVATION, UPDATE, UpdateCode
 from edge_agent.updates import core
 from edge_agent.updates import messages as m
-from edge_agent.updates.health import NotYet, Unwell, Well
+from edge_agent.updates.health import Health, NotYet, Unwell, Well
 from tests.edge_agent.updates.bench import LIMITS, NEW, OLD, Device, device, order
 
 HOWS = {
@@ -81,6 +81,112 @@ def test_it_does_not_wait_for_ever() -> None:
     one.course._waiting_since = -core.WAIT_MAX_S
     one.order(order())
     assert (one.told.state, one.told.code) == ("failed", "device-busy")
+
+
+SITTING = "a sitting is being held"
+
+
+def on_trial(one: Device) -> Device:
+    """A sitting opens as soon as the new version runs on trial."""
+    one.take(m.Ordered(order()))
+    one.run(until_s=one.now)
+    assert one.told.state == "trial"
+    one.busy = SITTING
+    return one
+
+
+def test_a_well_trial_is_committed_in_the_middle_of_a_sitting() -> None:
+    one = on_trial(device(linked=False))
+    one.run(until_s=30)
+    one.take(m.LinkUp())
+    one.run(until_s=40)
+    assert (one.told.state, one.told.code) == ("committed", "")
+    assert (one.slots.runs, one.interrupted) == (NEW, 0)
+
+
+@pytest.mark.parametrize(
+    ("linked", "health", "code"),
+    [
+        (True, NotYet("the microphone gives no sound"), "self-test-failed"),
+        (True, NotYet(), "no-answer"),
+        (False, Well(), "no-link"),
+    ],
+)
+def test_what_has_not_proved_itself_is_taken_back_when_the_sitting_is_over(
+    linked: bool, health: Health, code: str
+) -> None:
+    one = on_trial(device(linked=linked, health=lambda _version: health))
+    one.run(until_s=LIMITS.trial_s - 10)
+    assert (one.told.state, one.told.code, one.slots.runs) == ("trial", "device-busy", NEW)
+    assert one.told.detail.startswith(f"{SITTING}; ")
+    assert one.closed, "nothing else of the device is updated meanwhile"
+    one.busy = ""
+    one.run(until_s=LIMITS.trial_s)
+    assert (one.told.state, one.told.code, one.slots.runs) == ("rolled_back", code, OLD)
+    assert one.interrupted == 0
+
+
+def test_what_proves_itself_late_in_a_sitting_is_committed() -> None:
+    found: list[Health] = [NotYet("the microphone gives no sound")]
+    one = on_trial(device(health=lambda _version: found[-1]))
+    one.run(until_s=LIMITS.self_test_s + 100)
+    assert one.told.code == "device-busy"
+    found.append(Well())
+    one.run()
+    assert (one.told.state, one.told.code) == ("committed", "")
+    assert one.interrupted == 0
+
+
+def test_what_is_bad_is_taken_back_in_the_middle_of_a_sitting() -> None:
+    found: list[Health] = [NotYet()]
+    one = on_trial(device(health=lambda _version: found[-1]))
+    found.append(Unwell("it coughs"))
+    one.run(until_s=30)
+    assert (one.told.state, one.told.detail, one.interrupted) == ("rolled_back", "it coughs", 1)
+
+
+def test_a_sitting_that_nobody_ends_keeps_no_version_for_ever() -> None:
+    one = on_trial(device(health=HOWS["silent"]))
+    one.run()
+    assert (one.told.state, one.told.code, one.interrupted) == ("rolled_back", "no-answer", 1)
+    assert LIMITS.trial_s <= one.now < LIMITS.trial_s + 3 * core.PROBE_S
+
+
+@given(
+    st.lists(st.integers(1, 900), min_size=1, max_size=6),
+    st.sampled_from(sorted(HOWS)),
+    st.booleans(),
+    st.lists(st.integers(1, 15), max_size=2),
+)
+def test_whenever_sittings_open_only_what_is_bad_interrupts_them(
+    lengths: list[int], how: str, linked: bool, cuts: list[int]
+) -> None:
+    """Sittings and pauses take turns, and the power goes meanwhile; within `trial_s` only the unwell interrupts."""
+    one = device(health=HOWS[how], linked=linked)
+    one.take(m.Ordered(order()))
+    until = 0.0
+    for number, length in enumerate(lengths):
+        one.busy = SITTING if number % 2 else ""
+        one.cut_after = one.effects + cuts[number] if number < len(cuts) else None
+        until += min(length, (LIMITS.trial_s - 10) / len(lengths))
+        one.run(until_s=until)
+    assert one.interrupted == 0 or how == "unwell"
+    one.busy, one.cut_after = "", None
+    one.order(order())  # where the power went before it was on the disk, its job comes again
+    assert one.told.state in UPDATE.ends
+    assert (one.slots.committed == NEW) == (one.told.state == "committed")
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["agent", "board"])
+def test_what_was_given_up_after_it_was_decided_to_keep_it_is_not_told_as_committed(ends: bool) -> None:
+    """Between the verdict on the disk and the commit the launcher gave the trial up, or the board went back."""
+    one = device(ends=ends)
+    one.journal.save(m.Entry(order=order(), state="trial", attempt=1, verdict=core.COMMIT))
+    one.slots.undone = NEW
+    one.boot()
+    one.run()
+    assert (one.told.state, one.told.code, one.told.detail) == ("rolled_back", "lost-track", f"{OLD} runs")
+    assert one.slots.runs == one.slots.committed == OLD
 
 
 def test_an_unplugged_cable_is_no_bad_image() -> None:
