@@ -30,7 +30,7 @@ from cloud.captions.run import Captions
 from cloud.captions.sittings import told_by
 from cloud.database import migrate
 from cloud.database.engine import connect
-from cloud.database.lock import executor_lock
+from cloud.database.lock import executor_lock, executor_lock_in
 from cloud.database.workflows import running as workflows_running
 from cloud.devices import pages as device_pages
 from cloud.devices.presence import Presences
@@ -165,7 +165,8 @@ def lay_ground(settings: Settings) -> Iterator[Ground]:
             migrate.check(engine)
             sessions = sessionmaker(engine, expire_on_commit=False)
             broker = Broker(settings.broker, name=SERVICE, pki=settings.pki_dir, sessions=sessions, clock=now)
-            yield Ground(settings, engine, sessions, broker)
+            with executor_lock_in(engine, settings.executor_id):
+                yield Ground(settings, engine, sessions, broker)
         finally:
             engine.dispose()
 

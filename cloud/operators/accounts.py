@@ -15,6 +15,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.database.models.operators import Operator, OperatorSession
+from cloud.database.writing import insert
 from cloud.errors import MalformedError, RefusedError, UnavailableError
 from cloud.operators.access import SESSION_AGE_MAX, SESSION_IDLE_MAX, token_digest
 
@@ -53,10 +54,11 @@ class Accounts:
         """An account with a one-time password; False, and nothing changed, if the name is taken."""
         hashed = self._hash(password)
         with self._sessions.begin() as session:
-            if session.scalar(sa.select(Operator.id).where(Operator.name == name)) is not None:
-                return False
-            session.add(Operator(name=name, password_hash=hashed, must_change_password=True, created_at=now))
-        return True
+            new = insert(session, Operator).values(
+                name=name, password_hash=hashed, must_change_password=True, created_at=now
+            )
+            made = new.on_conflict_do_nothing(index_elements=["name"]).returning(Operator.id)
+            return session.scalar(made) is not None
 
     def reset(self, name: str, password: str) -> None:
         """Replace a forgotten password by a one-time password, and end the account's sessions.
