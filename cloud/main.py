@@ -59,7 +59,7 @@ from cloud.jobs.core import RETRIES_MAX
 from cloud.jobs.diagnostics import BYTES_MAX, Bundles
 from cloud.jobs.requests import Requests
 from cloud.jobs.service import Jobs
-from cloud.operators import access
+from cloud.operators import access, account_pages, security, token_pages
 from cloud.operators import pages as operator_pages
 from cloud.operators.accounts import Accounts
 from cloud.recordings import api as recording_api
@@ -346,6 +346,8 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
     routers = [
         front.router(health, secure=secure),
         operator_pages.router(ground.sessions, accounts, now=now, secure=secure),
+        account_pages.router(ground.sessions, accounts),
+        token_pages.router(ground.sessions),
         enrolment_pages.router(ground.sessions, partial(_sweep_certificates, ground)),
         telemetry_pages.router(ways.watch),
         device_pages.router(
@@ -367,7 +369,7 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
         assembly_pages.router(ground.sessions),
     ]
     app = build_pages("Civic Fleet", routers, pages=Pages(), secure=secure)
-    openapi.describe(app, who="Paths that answer 401 are for operators who are signed in (session cookie).")
+    openapi.describe(app, who=security.WHO, security=security.scheme(secure=secure))
     access.protect(app, ground.sessions, now=now, secure=secure)
     return app
 

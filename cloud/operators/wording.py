@@ -4,6 +4,12 @@ from cloud.web.languages import N_
 
 ACTIONS = {
     "sign-in": N_("Signed in"),
+    "create-account": N_("Created an account"),
+    "change-role": N_("Changed a role"),
+    "disable-account": N_("Disabled an account"),
+    "enable-account": N_("Enabled an account"),
+    "create-token": N_("Created a token"),
+    "revoke-token": N_("Revoked a token"),
     "sign-out": N_("Signed out"),
     "change-password": N_("Changed the password"),
     "reset-password": N_("Reset a password"),
@@ -27,3 +33,16 @@ ACTIONS = {
 def action_text(action: str) -> str | None:
     """The English text for `action`, to be translated; None for one that is not known here."""
     return ACTIONS.get(action)
+
+
+SCOPES = {
+    "status:read": N_("See the state of the fleet"),
+    "devices:read": N_("See the devices"),
+    "jobs:read": N_("See jobs and diagnostics"),
+    "jobs:write": N_("Order and cancel jobs"),
+}
+
+
+def scope_words(scope: str) -> str | None:
+    """What a scope lets a program do, in English, to be translated; None for one that is not known here."""
+    return SCOPES.get(scope)

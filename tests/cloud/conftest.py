@@ -23,6 +23,7 @@ from cloud.database.engine import connect
 from cloud.database.metadata import complete
 from cloud.database.models.operators import Operator, OperatorSession
 from cloud.operators import access
+from cloud.operators.roles import Role
 from cloud.web.application import build, build_pages
 from cloud.web.pages import Pages
 from tests.cloud.postgres import Cluster, cluster
@@ -131,10 +132,18 @@ class Staff:
         return {access.CSRF_HEADER: self.csrf}
 
 
-def sign_in_as(name: str, app: FastAPI, sessions: sessionmaker[Session], at: datetime) -> Staff:
+def sign_in_as(
+    name: str,
+    app: FastAPI,
+    sessions: sessionmaker[Session],
+    at: datetime,
+    role: Role = Role.ADMINISTRATOR,
+) -> Staff:
     token = secrets.token_urlsafe(16)
     with sessions.begin() as session:
-        operator = Operator(name=name, password_hash="", must_change_password=False, created_at=at)
+        operator = Operator(
+            name=name, password_hash="", role=role.value, must_change_password=False, created_at=at
+        )
         session.add(operator)
         session.flush()
         session.add(
@@ -149,8 +158,8 @@ def sign_in_as(name: str, app: FastAPI, sessions: sessionmaker[Session], at: dat
 
 @pytest.fixture
 def sign_in(sessions: sessionmaker[Session], clock: Clock) -> Callable[..., Staff]:
-    """`sign_in(app)`: a browser in which the operator `ana` has signed in; English unless told otherwise."""
-    return lambda app, name="ana": sign_in_as(name, app, sessions, clock.at)
+    """`sign_in(app)`: a browser in which the administrator `ana` has signed in; it speaks English."""
+    return lambda app, name="ana", role=Role.ADMINISTRATOR: sign_in_as(name, app, sessions, clock.at, role)
 
 
 class Listening:

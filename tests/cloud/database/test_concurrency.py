@@ -25,6 +25,7 @@ from cloud.enrolment import members, refusals, registry
 from cloud.errors import RefusedError
 from cloud.jobs.service import PENDING_MAX, Jobs
 from cloud.operators.accounts import Accounts
+from cloud.operators.roles import Role
 from cloud.settings import Broker as BrokerSettings
 from cloud.watermark import Key
 from contract.captions import CaptionSegment, CaptionState
@@ -260,4 +261,6 @@ def test_refusals_devices_and_accounts_are_counted_and_made_once(city: Sessions,
 
     assert at_once(MANY, register).count(True) == 1
     accounts = Accounts(city)
-    assert at_once(2, lambda _number: accounts.create("ana", "one-time", clock())).count(True) == 1
+    assert (
+        at_once(2, lambda _number: accounts.create("ana", "one-time", clock(), Role.CLERK)).count(True) == 1
+    )
