@@ -40,6 +40,8 @@ SCOPES = {
     "devices:read": N_("See the devices"),
     "jobs:read": N_("See jobs and diagnostics"),
     "jobs:write": N_("Order and cancel jobs"),
+    "updates:read": N_("See updates"),
+    "updates:write": N_("Order and cancel updates"),
 }
 
 

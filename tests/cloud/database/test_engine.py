@@ -1,5 +1,7 @@
 """What the engines promise on either database: reading waits for nobody, and any text is taken."""
 
+from datetime import UTC, timedelta, timezone
+
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -39,3 +41,12 @@ def test_a_text_with_a_nul_is_taken_and_found_nowhere(sessions: sessionmaker[Ses
         assert found.rowcount == 1
     with sessions() as session:
         assert session.get_one(Device, "kiosk-01").site in ("Squ\0are", "Squ\ufffdare")
+
+
+def test_a_moment_comes_back_in_utc(sessions: sessionmaker[Session]) -> None:
+    there = START.astimezone(timezone(timedelta(hours=5)))
+    with sessions.begin() as session:
+        session.add(Device(device="kiosk-01", kind="kiosk", site="Square", registered_at=there))
+    with sessions() as session:
+        found = session.get_one(Device, "kiosk-01").registered_at
+    assert (found, found.tzinfo) == (START, UTC)

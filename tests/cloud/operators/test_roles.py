@@ -113,7 +113,17 @@ def test_the_navigation_shows_what_one_may_open(app, staff, role):
     for path in shown:
         assert client.get(path).status_code == 200, path
     by_path = {route.path: area_of(route.endpoint) for route, method in closed(app) if method == "GET"}
-    pages = {"/status", "/devices", "/jobs", "/documents", "/sittings", "/enrolment", "/accounts", "/audit"}
+    pages = {
+        "/status",
+        "/devices",
+        "/jobs",
+        "/updates",
+        "/documents",
+        "/sittings",
+        "/recordings",
+        "/assembly",
+    }
+    pages |= {"/enrolment", "/accounts", "/audit"}
     assert {path for path in pages if allowed(role, by_path[path])} == set(shown) - {"/tokens"}
     assert ("/tokens" in shown) == (role is Role.ADMINISTRATOR)
 

@@ -30,6 +30,7 @@ SHORT = 4
 TAGS_WITHOUT_END = {"meta", "link", "img", "input", "br", "hr", "path", "line", "circle", "polyline", "rect"}
 PAGES = [
     "/status", "/devices", "/devices/lang-kiosk", "/devices/nothing", "/jobs", "/documents", "/sittings",
+    "/recordings", "/assembly", "/updates",
     "/enrolment", "/accounts", "/tokens", "/audit", "/password", "/nothing", "/documents?state=nonsense",
 ]  # fmt: skip
 PUBLIC = ["/{}/captions", "/{}/captions/lang-sitting", "/{}/captions/lang-sitting/transcript", "/{}/verify"]
