@@ -27,6 +27,7 @@ from cloud.enrolment import broker_config, members, pki, registry, tokens
 from cloud.errors import CloudError, MalformedError, SettingsError, UnavailableError
 from cloud.operators.access import Actor, audit
 from cloud.operators.accounts import ONE_TIME_BYTES, Accounts, one_time_password
+from cloud.operators.roles import Role
 from cloud.settings import Settings
 
 ADMINISTRATOR = "admin"
@@ -64,7 +65,8 @@ def initialise(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
     password = one_time_password(secrets.token_bytes(ONE_TIME_BYTES))
     migrated = _bring_up_to_date(chosen)
     with _sessions(chosen) as sessions, _kept(password, given.password_file) as keep:
-        handed = keep() if Accounts(sessions).create(ADMINISTRATOR, password, now) else {}
+        created = Accounts(sessions).create(ADMINISTRATOR, password, now, Role.ADMINISTRATOR)
+        handed = keep() if created else {}
     return {"admin": ADMINISTRATOR, "migrated": migrated} | handed
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from cloud.database.models.link import Quarantined, RefusalCount, WatermarkRow
+from cloud.database.writing import insert
 from cloud.refusals import Refusal
 from cloud.watermark import Key, Watermark
 
@@ -28,10 +27,10 @@ def save(session: Session, marks: Mapping[Key, Watermark], now: datetime) -> Non
     """Write `marks` over what is there."""
     if not marks:
         return
-    insert = _insert(session, WatermarkRow)
-    statement = insert.on_conflict_do_update(
+    new = insert(session, WatermarkRow)
+    statement = new.on_conflict_do_update(
         index_elements=["device", "boot", "lane"],
-        set_={name: insert.excluded[name] for name in ("seq", "above", "moved_at")},
+        set_={name: new.excluded[name] for name in ("seq", "above", "moved_at")},
     )
     session.execute(
         statement,
@@ -85,9 +84,9 @@ def quarantine(session: Session, refused: Refusal, now: datetime) -> None:
 
 def count(session: Session, device: str, reason: str, now: datetime) -> None:
     """One more of `device` was refused for `reason`."""
-    insert = _insert(session, RefusalCount).values(device=device, reason=reason, count=1, last_at=now)
+    new = insert(session, RefusalCount).values(device=device, reason=reason, count=1, last_at=now)
     session.execute(
-        insert.on_conflict_do_update(
+        new.on_conflict_do_update(
             index_elements=["device", "reason"],
             set_={"count": RefusalCount.count + 1, "last_at": now},
         )
@@ -100,8 +99,3 @@ def refusals(session: Session) -> dict[str, int]:
         sa.select(RefusalCount.reason, sa.func.sum(RefusalCount.count)).group_by(RefusalCount.reason)
     )
     return {reason: int(count) for reason, count in rows}
-
-
-def _insert(session: Session, table: type[Any]) -> Any:
-    dialect = session.get_bind().dialect.name
-    return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from cloud import arrivals, mqtt
 from cloud.database.models.devices import Device
+from cloud.database.writing import hold
 from cloud.errors import MalformedError, RefusedError
 from cloud.refusals import COUNTED_AS_RECEIVED, Reason, refusal
 from cloud.settings import Broker as BrokerSettings
@@ -66,7 +67,7 @@ class Received:
 
     @property
     def session(self) -> Session:
-        """The transaction that the message is stored in; live messages have none."""
+        """The transaction that the message is stored in, holding its device; live messages have none."""
         assert self._session is not None, "a live message is not stored"
         return self._session
 
@@ -299,6 +300,7 @@ class Broker:
 
     def _admit(self, session: Session, arrived: _Arrived) -> None:
         device = arrived.ids["device"]
+        hold(session, [device])
         found = session.scalar(
             sa.select(Device.device).where(Device.device == device, Device.decommissioned_at.is_(None))
         )
@@ -325,6 +327,7 @@ class Broker:
         mark = None
         try:
             with self._sessions() as session, session.begin():
+                hold(session, [device])
                 described = refusal(device, arrived.name, refused.reason, arrived.payload)
                 arrivals.quarantine(session, described, now)
                 if (

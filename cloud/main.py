@@ -30,7 +30,7 @@ from cloud.captions.run import Captions
 from cloud.captions.sittings import told_by
 from cloud.database import migrate
 from cloud.database.engine import connect
-from cloud.database.lock import executor_lock
+from cloud.database.lock import executor_lock, executor_lock_in
 from cloud.database.workflows import running as workflows_running
 from cloud.devices import pages as device_pages
 from cloud.devices.presence import Presences
@@ -59,7 +59,7 @@ from cloud.jobs.core import RETRIES_MAX
 from cloud.jobs.diagnostics import BYTES_MAX, Bundles
 from cloud.jobs.requests import Requests
 from cloud.jobs.service import Jobs
-from cloud.operators import access
+from cloud.operators import access, account_pages, security, token_pages
 from cloud.operators import pages as operator_pages
 from cloud.operators.accounts import Accounts
 from cloud.recordings import api as recording_api
@@ -165,7 +165,8 @@ def lay_ground(settings: Settings) -> Iterator[Ground]:
             migrate.check(engine)
             sessions = sessionmaker(engine, expire_on_commit=False)
             broker = Broker(settings.broker, name=SERVICE, pki=settings.pki_dir, sessions=sessions, clock=now)
-            yield Ground(settings, engine, sessions, broker)
+            with executor_lock_in(engine, settings.executor_id):
+                yield Ground(settings, engine, sessions, broker)
         finally:
             engine.dispose()
 
@@ -345,6 +346,8 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
     routers = [
         front.router(health, secure=secure),
         operator_pages.router(ground.sessions, accounts, now=now, secure=secure),
+        account_pages.router(ground.sessions, accounts),
+        token_pages.router(ground.sessions),
         enrolment_pages.router(ground.sessions, partial(_sweep_certificates, ground)),
         telemetry_pages.router(ways.watch),
         device_pages.router(
@@ -366,7 +369,7 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
         assembly_pages.router(ground.sessions),
     ]
     app = build_pages("Civic Fleet", routers, pages=Pages(), secure=secure)
-    openapi.describe(app, who="Paths that answer 401 are for operators who are signed in (session cookie).")
+    openapi.describe(app, who=security.WHO, security=security.scheme(secure=secure))
     access.protect(app, ground.sessions, now=now, secure=secure)
     return app
 

@@ -14,6 +14,7 @@ from cloud.database.engine import for_reading
 from cloud.database.models.assembly import NAME_LENGTH_MAX, SEAT_LENGTH_MAX
 from cloud.database.models.devices import Device
 from cloud.operators.access import audit, current_operator
+from cloud.operators.roles import Area, belongs_to
 from cloud.web.pages import render
 
 PAGE = "/assembly"
@@ -27,7 +28,7 @@ def router(sessions: sessionmaker[Session]) -> APIRouter:
     routes.add_api_route(PAGE + "/{hall}/seats", _put(sessions), methods=["POST"])
     routes.add_api_route(PAGE + "/{hall}/import", _import(sessions), methods=["POST"])
     routes.add_api_route(PAGE + "/{hall}/seats/{seat}/remove", _remove(sessions), methods=["POST"])
-    return routes
+    return belongs_to(Area.ASSEMBLY, routes)
 
 
 def halls(database: Session) -> list[str]:

@@ -54,6 +54,7 @@ class Captions:
         self._create_job = create_job
         self._halls: dict[str, _Hall] = {}
         self._guard = threading.Lock()
+        self._news = threading.Lock()
 
     def load(self) -> None:
         """Learn from the database which sittings are open; call it once before the broker connects."""
@@ -90,8 +91,12 @@ class Captions:
         )
 
     def changed(self, session: str) -> None:
-        """Tell the viewers how the sitting stands now."""
-        with self.sessions() as database:
+        """Tell the viewers how the sitting stands now.
+
+        One at a time, so that whoever looks last has the last word: a sitting that is remembered as open
+        after it was closed would let words through.
+        """
+        with self._news, self.sessions() as database:
             sitting = sittings.find(database, session)
             self._remember(database, sitting)
             self.hub.post(self.news(database, sitting))

@@ -19,6 +19,8 @@ SHOWN_MAX = 50
 """Lines on a captions page; older ones are in the transcript."""
 TRANSCRIPT_MAX = 20_000
 """Lines of one transcript page: a sitting of more than ten hours."""
+COUNT_MAX = 2**31 - 1
+"""Segments of a sitting and revisions of a segment, as far as the databases count."""
 START_MS_MAX = 7 * 24 * 3600 * 1000
 
 
@@ -44,8 +46,8 @@ def check(segment: CaptionSegment, ids: Mapping[str, str], wanted: CaptionState)
         raise MalformedError("the segment names another session or channel than its topic")
     if segment.state is not wanted:
         raise MalformedError(f"a recorder sends {wanted} there, not {segment.state}")
-    if segment.segment < 1 or segment.revision < 0:
-        raise MalformedError("segments count from 1, revisions from 0")
+    if not 1 <= segment.segment <= COUNT_MAX or not 0 <= segment.revision <= COUNT_MAX:
+        raise MalformedError(f"segments count from 1, revisions from 0, both to {COUNT_MAX}")
     if not 0 <= segment.start_ms <= segment.end_ms <= START_MS_MAX:
         raise MalformedError("a segment begins after its sitting was opened and ends after it began")
     if len(segment.text) > TEXT_LENGTH_MAX or segment.lang not in LANGUAGES or len(segment.source) > 64:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from cloud.captions import core
 from cloud.database.models.captions import NOTE_LENGTH_MAX, TITLE_LENGTH_MAX, Sitting, SittingChange
 from cloud.database.models.devices import Device
+from cloud.database.writing import hold
 from cloud.errors import MalformedError, RefusedError
 from contract.captions import LANGUAGES, SITTING, SetSitting
 
@@ -82,7 +83,8 @@ def change(
     """
     if len(note) > NOTE_LENGTH_MAX:
         raise MalformedError(f"a note has at most {NOTE_LENGTH_MAX} characters")
-    sitting = find(database, session)
+    hold(database, [find(database, session).device])
+    sitting = database.get_one(Sitting, session, with_for_update=True)
     others = database.scalars(
         sa.select(Sitting.state).where(Sitting.device == sitting.device, Sitting.session != session)
     )

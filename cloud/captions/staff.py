@@ -13,6 +13,7 @@ from cloud.captions.run import Captions
 from cloud.database.models.captions import NOTE_LENGTH_MAX, TITLE_LENGTH_MAX, Sitting
 from cloud.database.models.recordings import Recording
 from cloud.operators.access import audit, current_operator
+from cloud.operators.roles import Area, belongs_to
 from cloud.web.pages import render
 from contract.captions import LANGUAGES, SITTING
 
@@ -25,7 +26,7 @@ def router(captions: Captions) -> APIRouter:
     routes.add_api_route(PAGE, _page(captions), methods=["GET"])
     routes.add_api_route(PAGE, _create(captions), methods=["POST"])
     routes.add_api_route(PAGE + "/{session}/{event}", _change(captions), methods=["POST"])
-    return routes
+    return belongs_to(Area.CAPTIONS, routes)
 
 
 def _page(captions: Captions) -> Callable[..., Any]:

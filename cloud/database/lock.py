@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from cloud.errors import SettingsError
 
 
@@ -29,3 +31,26 @@ def executor_lock(folder: Path, executor_id: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def executor_lock_in(engine: sa.Engine, executor_id: str) -> Iterator[None]:
+    """Hold `executor_id` in a database that several machines may share; a file holds it on SQLite.
+
+    Raises:
+        SettingsError: another process holds it.
+    """
+    if engine.dialect.name != "postgresql":
+        yield
+        return
+    name = sa.func.hashtextextended(f"civic-fleet executor {executor_id}", 0)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(name))):
+            raise SettingsError(
+                f"a control plane with executor_id {executor_id} works on this database already; "
+                "stop it, or give this one another executor_id"
+            )
+        try:
+            yield
+        finally:
+            connection.invalidate()  # closes it, and with it lets go of the lock

@@ -5,6 +5,8 @@
 
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -14,14 +16,18 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from cloud.database.engine import connect
-from cloud.errors import SettingsError
+from cloud.errors import SettingsError, UnavailableError
 
 FOLDER = Path(__file__).parent / "migrations"
 
 
 def upgrade(engine: sa.Engine) -> None:
-    """Bring the schema to the newest revision; does nothing where it is there already."""
-    with engine.begin() as connection:
+    """Bring the schema to the newest revision; does nothing where it is there already.
+
+    Raises:
+        UnavailableError: the database does not answer.
+    """
+    with _answering(), engine.begin() as connection:
         command.upgrade(_config(connection), "head")
 
 
@@ -30,6 +36,7 @@ def check(engine: sa.Engine) -> None:
 
     Raises:
         SettingsError: it is another one.
+        UnavailableError: the database does not answer.
     """
     found = revision(engine)
     newest = ScriptDirectory.from_config(_config()).get_current_head()
@@ -41,8 +48,12 @@ def check(engine: sa.Engine) -> None:
 
 
 def revision(engine: sa.Engine) -> str | None:
-    """The revision that the schema has; None where there are no tables yet."""
-    with engine.connect() as connection:
+    """The revision that the schema has; None where there are no tables yet.
+
+    Raises:
+        UnavailableError: the database does not answer.
+    """
+    with _answering(), engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
@@ -57,6 +68,17 @@ def revise(message: str) -> None:
                 _config(connection), message=message, autogenerate=True, rev_id=f"{count + 1:04d}"
             )
         engine.dispose()
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        said = " ".join(str(error.orig).split())
+        raise UnavailableError(
+            f"the database does not answer: {said:.300}; start it, or correct database_url"
+        ) from error
 
 
 def _config(connection: sa.Connection | None = None) -> Config:

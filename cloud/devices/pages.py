@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from cloud.devices import views
 from cloud.devices.wording import KINDS
+from cloud.operators.roles import Area, belongs_to
 from cloud.web.pages import render
 from cloud.web.problems import ProblemError
 
@@ -102,4 +103,4 @@ def router(sessions: sessionmaker[Session], sections: Sequence[Section]) -> APIR
             raise ProblemError(404, f"there is no device {device:.63}", code="not-found")
         return DeviceJson.model_validate(row)
 
-    return routes
+    return belongs_to(Area.DEVICES, routes)

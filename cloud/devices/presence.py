@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from cloud.broker import Received
 from cloud.database.models.devices import Device
+from cloud.errors import MalformedError
 from contract.messages import Presence, read
 
 log = logging.getLogger(__name__)
 
 AGENT_LENGTH_MAX = 64
+BOOT_LENGTH_MAX = 64
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,11 @@ class Presences:
         """Write down what changes.
 
         Raises:
-            MalformedError: the payload is no `contract.messages.Presence`.
+            MalformedError: the payload is no `contract.messages.Presence`, or its boot is too long.
         """
         said = read(message.payload, Presence)
+        if len(said.boot) > BOOT_LENGTH_MAX:
+            raise MalformedError(f"a boot's id has at most {BOOT_LENGTH_MAX} characters")
         row = message.session.get_one(Device, message.device)
         known = Known(row.presence == "online", row.boot)
         now = believe(known, said)

@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.database.models.documents import Document
+from cloud.database.writing import hold
 from cloud.documents import codes, core, records, store
 from cloud.documents.contents import Contents, Part
 from cloud.documents.core import Limits, Refuse, ReleaseSurplus
@@ -83,6 +84,7 @@ class Counter:
             raise DocumentProblemError(Problem.UNKNOWN_KIND)
         lookup = Lookup(new.document, device, new.visit, new.kind, rules.purpose)
         with self._tools.sessions.begin() as session:
+            hold(session, [device])  # failed identifications are counted before one more is let through
             row = self._open(session, device, new)
             if row.state != "requested":
                 return _or_problem(self._view(session, row))

@@ -4,6 +4,7 @@ import tomllib
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -46,12 +47,12 @@ class Fee(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class KindRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One type of document. `purpose` is what look-ups for it are audited with."""
+    """One type of document. `purpose` is what look-ups for it are audited with; its column has 64 letters."""
 
     kind: Kind
     medium: str
     valid_days: int
-    purpose: str
+    purpose: Annotated[str, msgspec.Meta(max_length=64)]
     basis_confirmed: bool
     title: Text
     subtitle: Text

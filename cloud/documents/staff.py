@@ -11,6 +11,7 @@ from cloud.documents import core, store, wording
 from cloud.documents.news import Decision
 from cloud.documents.run import Documents
 from cloud.operators.access import audit, current_operator
+from cloud.operators.roles import Area, belongs_to
 from cloud.web.pages import render
 from contract.documents import DOCUMENT
 
@@ -66,7 +67,7 @@ def router(documents: Documents) -> APIRouter:
         documents.news.decided(document, version)
         return RedirectResponse(PAGE, 303)
 
-    return routes
+    return belongs_to(Area.DOCUMENTS, routes)
 
 
 def _possible(state: str, attention: str | None) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from cloud.database.models.documents import (
     DocumentLookup,
     DocumentSerial,
 )
+from cloud.database.writing import insert
 from cloud.documents import core
 from cloud.documents.core import Attention, Effect, Event, Facts, Hold, Limits, Persist, PrintEnd
 from contract.documents import IDENTIFICATIONS_FAILED_MAX
@@ -109,13 +110,10 @@ def in_states(session: Session, states: Sequence[str]) -> list[tuple[str, int]]:
 
 def next_serial(session: Session, prefix: str, year: int) -> str:
     """The next serial number of that year, such as `PR-2026-000123`."""
-    row = session.get(DocumentSerial, year, with_for_update=True)
-    if row is None:
-        row = DocumentSerial(year=year, last=0)
-        session.add(row)
-    row.last += 1
-    session.flush()
-    return f"{prefix}-{year}-{row.last:06d}"
+    new = insert(session, DocumentSerial).values(year=year, last=1)
+    more = new.on_conflict_do_update(index_elements=["year"], set_={"last": DocumentSerial.last + 1})
+    last = session.scalar(more.returning(DocumentSerial.last))
+    return f"{prefix}-{year}-{last:06d}"
 
 
 def is_locked(session: Session, device: str, visit: str, since: datetime) -> bool:

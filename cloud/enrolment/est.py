@@ -20,7 +20,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.concurrency import run_in_threadpool
 
 from cloud.database.models.enrolment import DeviceCertificate
-from cloud.enrolment import authority, members, tokens
+from cloud.database.writing import hold
+from cloud.enrolment import authority, members, pki, tokens
 from cloud.enrolment.authority import Authority
 from cloud.enrolment.refusals import STATUS, Cause, EnrolmentRefusedError, count
 from cloud.errors import MalformedError, RefusedError
@@ -62,6 +63,7 @@ class Desk:
         """
         now = self.now()
         with self.sessions.begin() as session:
+            hold(session, [device])
             found = _right(lambda: tokens.find(session, device, token, now))
             key = _key(body, device)
             der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -76,6 +78,7 @@ class Desk:
         """
         now = self.now()
         with self.sessions.begin() as session:
+            hold(session, [pki.common_name(shown)])
             device = members.admit(session, shown, now)
             key = _key(body, device.device)
             return self._issue(session, device.device, device.kind, key, "renewal", now)

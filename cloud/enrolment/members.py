@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloud.database.models.devices import Device
 from cloud.database.models.enrolment import DeviceCertificate
+from cloud.database.writing import hold
 from cloud.enrolment import pki, tokens
 from cloud.enrolment.authority import CRL_AGE
 from cloud.enrolment.refusals import STATUS, Cause, EnrolmentRefusedError, count
@@ -70,6 +71,9 @@ def admit(session: Session, certificate: x509.Certificate, now: datetime) -> Dev
         raise EnrolmentRefusedError(
             Cause.UNKNOWN_CERTIFICATE, "this certificate is of no device of this fleet; enrol the device"
         )
+    if CERTIFICATE.allows(row.state, "connect"):
+        hold(session, [row.device])
+        session.refresh(row)  # it may have been revoked a moment ago
     if device.decommissioned_at is not None or row.state not in GOOD or row.expires_at <= now:
         raise EnrolmentRefusedError(
             Cause.ENDED_CERTIFICATE,
@@ -98,6 +102,7 @@ def revoke(session: Session, device: str, reason: str, now: datetime) -> int:
     A spent token would still serve its own key, and a stolen device has both. The list is signed by the
     next `sweep`.
     """
+    hold(session, [device])
     tokens.end(session, device, now)
     return _end(session, DeviceCertificate.device == device, "revoke", reason, now)
 
@@ -108,10 +113,12 @@ def sweep(sessions: sessionmaker[Session], folder: Path, now: datetime) -> bool:
     Gives whether the list was written.
     """
     with sessions.begin() as session:
-        _end(session, DeviceCertificate.expires_at <= now, "expire", "expired", now)
+        over = DeviceCertificate.expires_at <= now
         old = sa.and_(
             DeviceCertificate.state == "superseded", DeviceCertificate.ended_at <= now - SUPERSEDED_GRACE
         )
+        hold(session, session.scalars(sa.select(DeviceCertificate.device).where(sa.or_(over, old))))
+        _end(session, over, "expire", "expired", now)
         _end(session, old, "revoke", "superseded", now)
         revoked = {
             int(row.serial, 16): row.ended_at or now

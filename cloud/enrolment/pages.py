@@ -16,6 +16,7 @@ from cloud.enrolment import members, registry, tokens
 from cloud.enrolment.wording import CAUSES, CHIPS, KINDS, STATES
 from cloud.errors import MalformedError, RefusedError
 from cloud.operators.access import audit, current_operator
+from cloud.operators.roles import Area, belongs_to
 from cloud.web.pages import render
 
 PAGE = "/enrolment"
@@ -80,7 +81,7 @@ def router(sessions: sessionmaker[Session], sign_revocations: Callable[[], objec
         sign_revocations()
         return RedirectResponse(PAGE, 303)
 
-    return routes
+    return belongs_to(Area.ENROLMENT, routes)
 
 
 def _devices(session: Session, after: str) -> Sequence[Device]:

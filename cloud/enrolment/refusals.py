@@ -6,6 +6,7 @@ from enum import StrEnum
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.database.models.enrolment import EnrolmentRefusal
+from cloud.database.writing import insert
 from cloud.errors import RefusedError
 
 
@@ -46,9 +47,6 @@ class EnrolmentRefusedError(RefusedError):
 def count(sessions: sessionmaker[Session], cause: Cause, now: datetime) -> None:
     """One refusal more for `cause`, in a transaction of its own: that of the refused one is rolled back."""
     with sessions.begin() as session:
-        row = session.get(EnrolmentRefusal, cause.value, with_for_update=True)
-        if row is None:
-            session.add(EnrolmentRefusal(cause=cause.value, count=1, last_at=now))
-        else:
-            row.count += 1
-            row.last_at = now
+        new = insert(session, EnrolmentRefusal).values(cause=cause.value, count=1, last_at=now)
+        more = {"count": EnrolmentRefusal.count + 1, "last_at": now}
+        session.execute(new.on_conflict_do_update(index_elements=["cause"], set_=more))

@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from cloud.database.models.devices import Device
+from cloud.database.writing import insert
 from cloud.enrolment.tokens import check_name
 from cloud.errors import MalformedError, RefusedError
 
@@ -21,11 +22,11 @@ def register(session: Session, device: str, kind: str, site: str, now: datetime)
     check_name(device, kind)
     if not 1 <= len(site.strip()) <= SITE_LENGTH_MAX:
         raise MalformedError(f"a site has a name of 1 to {SITE_LENGTH_MAX} characters")
-    known = session.get(Device, device)
-    if known is None:
-        session.add(Device(device=device, kind=kind, site=site.strip(), registered_at=now))
-        session.flush()
+    values = {"device": device, "kind": kind, "site": site.strip(), "registered_at": now}
+    new = insert(session, Device).values(values).on_conflict_do_nothing(index_elements=["device"])
+    if session.scalar(new.returning(Device.device)) is not None:
         return True
+    known = session.get_one(Device, device, with_for_update={"key_share": True})
     if known.decommissioned_at is not None:
         raise RefusedError(f"{device} was taken out of service; give the new device a name of its own")
     if known.kind != kind:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from cloud.database.models.enrolment import EnrolmentToken
+from cloud.database.writing import hold
 from cloud.errors import MalformedError, RefusedError
 from contract import enrolment
 from contract.errors import MalformedError as ContractMalformedError
@@ -45,6 +46,7 @@ def issue(session: Session, device: str, kind: str, now: datetime, random: bytes
     """
     assert len(random) == TOKEN_BYTES
     check_name(device, kind)
+    hold(session, [device])
     end(session, device, now)
     token = random.hex()
     session.add(

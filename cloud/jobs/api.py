@@ -16,6 +16,7 @@ from cloud.jobs.diagnostics import Bundles
 from cloud.jobs.service import TARGETS_MAX, Jobs
 from cloud.jobs.views import POSITION_MAX, Overview, Row
 from cloud.operators.access import current_operator
+from cloud.operators.roles import Area, belongs_to
 from cloud.web.listener import peer
 from cloud.web.problems import ProblemError
 from contract.jobs import Status
@@ -123,7 +124,7 @@ def router(sessions: sessionmaker[Session], jobs: Jobs, bundles: Bundles) -> API
         name = f"{row.device}-{row.received_at:%Y%m%dT%H%M%SZ}.json"
         return FileResponse(bundles.path(row.id), media_type="application/json", filename=name)
 
-    return routes
+    return belongs_to(Area.JOBS, routes)
 
 
 def device_router(bundles: Bundles) -> APIRouter:

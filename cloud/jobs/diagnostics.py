@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.database.models.jobs import Diagnostics
+from cloud.database.writing import hold
 from cloud.errors import MalformedError
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Bundles:
         now = self._clock()
         digest = hashlib.sha256(data).hexdigest()
         with self._sessions.begin() as session:
+            hold(session, [device])
             row = session.scalar(
                 sa.select(Diagnostics).where(Diagnostics.device == device, Diagnostics.key == key)
             )

@@ -37,13 +37,12 @@ def order(
         raise MalformedError(f"operation is one of {', '.join(OPERATIONS)}, not {operation!r:.80}")
     if not 1 <= len(key) <= KEY_LENGTH_MAX:
         raise MalformedError(f"an idempotency key has 1 to {KEY_LENGTH_MAX} characters")
-    job = "op-" + hashlib.sha256(f"{operator.id}:{key}".encode()).hexdigest()[:24]
-    known = jobs.exists(session, job)
+    job = "op-" + hashlib.sha256(f"{operator.name}:{key}".encode()).hexdigest()[:24]
     devices = registered(session) if list(targets) == [ALL] else list(targets)
     if not devices:
         raise RefusedError("there is no device to do it; register one first")
     document: dict[str, Any] = {"operation": operation}
-    jobs.create(
+    made = jobs.create(
         session,
         job,
         document,
@@ -52,7 +51,7 @@ def order(
         queued_expiry_s=QUEUED_EXPIRY_S,
         created_by=operator.name,
     )
-    if not known:
+    if made:
         audit(session, operator, "create-job", job, {"operation": operation, "devices": len(set(devices))})
     return job
 

@@ -13,6 +13,7 @@ from cloud.jobs.service import Jobs
 from cloud.jobs.views import POSITION_MAX
 from cloud.jobs.wording import CHIPS, OPERATIONS, STATUSES
 from cloud.operators.access import current_operator
+from cloud.operators.roles import Area, belongs_to
 from cloud.web.pages import render
 
 PAGE = "/jobs"
@@ -91,7 +92,7 @@ def router(sessions: sessionmaker[Session], jobs: Jobs) -> APIRouter:
             orders.cancel(jobs, session, operator, job)
         return RedirectResponse(f"{PAGE}/{job}", 303)
 
-    return routes
+    return belongs_to(Area.JOBS, routes)
 
 
 def device_section(sessions: sessionmaker[Session], request: Request, device: str) -> Response:

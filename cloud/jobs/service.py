@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.database.models.devices import Device
 from cloud.database.models.jobs import Job
+from cloud.database.writing import hold, insert
 from cloud.errors import MalformedError, RefusedError
 from cloud.jobs import core, store
 from cloud.jobs.core import Execution
@@ -66,8 +67,8 @@ class Jobs:
         queued_expiry_s: float,
         retries: int = 0,
         created_by: str = "control-plane",
-    ) -> None:
-        """Queue `document` for each device in `targets`. The same job id again changes nothing.
+    ) -> bool:
+        """Queue `document` for each device in `targets`; False for a job id that was there already.
 
         `document` must have the text `operation`, and neither personal data nor secrets.
 
@@ -77,29 +78,29 @@ class Jobs:
             MalformedError: an id, a document or a time out of bounds.
         """
         _check(job_id, document, targets, in_progress_timeout_s, queued_expiry_s, retries)
-        known = session.scalar(sa.select(Job).where(Job.job == job_id))
-        if known is not None:
-            if known.document != document:
-                raise RefusedError(f"job {job_id} stands for another document; choose a new id")
-            return
         devices = sorted(set(targets))
+        hold(session, devices)
+        if _stands(session, job_id, document):
+            return False
         self._admit(session, devices)
         now = self._clock()
-        job = Job(
-            job=job_id,
-            operation=document["operation"],
-            document=document,
-            created_at=now,
-            created_by=created_by,
-            queued_expiry_s=round(queued_expiry_s),
-            in_progress_timeout_s=round(in_progress_timeout_s),
-            retries=retries,
-        )
+        values = {
+            "job": job_id,
+            "operation": document["operation"],
+            "document": document,
+            "created_at": now,
+            "created_by": created_by,
+            "queued_expiry_s": round(queued_expiry_s),
+            "in_progress_timeout_s": round(in_progress_timeout_s),
+            "retries": retries,
+        }
+        new = insert(session, Job).values(values).on_conflict_do_nothing(index_elements=["job"])
+        if session.scalar(new.returning(Job.id)) is None:  # ordered elsewhere, for other devices, this moment
+            return not _stands(session, job_id, document)
         with self.notices.watch(session, devices):
-            session.add(job)
-            session.flush()
-            store.add(session, devices, core.queued(job_id, 0, store.terms_of(job), now))
+            store.add(session, devices, core.queued(job_id, 0, store.terms_of(Job(**values)), now))
         log.info("job_created", extra={"job": job_id, "targets": len(devices)})
+        return True
 
     def cancel(self, session: Session, job_id: str) -> int:
         """Cancel what has not ended of a job, whatever it is doing; the number of executions that it ended.
@@ -110,6 +111,7 @@ class Jobs:
         job = session.scalar(sa.select(Job).where(Job.job == job_id))
         if job is None:
             raise RefusedError(f"there is no job {job_id}")
+        hold(session, store.devices_of(session, job_id))
         now = self._clock()
         job.canceled_at = job.canceled_at or now
         open_ones = [each for each in store.of_job(session, job_id) if each.execution.status in core.PENDING]
@@ -133,7 +135,9 @@ class Jobs:
     def sweep(self, now: datetime) -> int:
         """End what is over time, and tell of ends that nobody was told of; how many were ended."""
         with self._sessions.begin() as session:
-            due = store.due(session, now, SWEPT_MAX)
+            devices = store.devices_due(session, now, SWEPT_MAX)
+            hold(session, devices)
+            due = store.due(session, devices, now, SWEPT_MAX)
             with self.notices.watch(session, {each.device for each in due}):
                 for each in due:
                     self.write(session, each, core.expire(each.execution, now))
@@ -142,10 +146,6 @@ class Jobs:
         for each in untold:
             self._tell(each.device, each.execution)
         return len(due)
-
-    def exists(self, session: Session, job_id: str) -> bool:
-        """Whether there is such a job."""
-        return session.scalar(sa.select(Job.id).where(Job.job == job_id)) is not None
 
     def status(self, session: Session, job_id: str, device: str) -> Status | None:
         """The state of the latest execution of a job on a device; None where there is none."""
@@ -173,6 +173,18 @@ class Jobs:
         for device, count in store.count_pending(session, devices).items():
             if count >= PENDING_MAX:
                 raise RefusedError(f"{device} has {count} jobs waiting already; cancel some first")
+
+
+def _stands(session: Session, job_id: str, document: dict[str, Any]) -> bool:
+    """Whether there is such a job.
+
+    Raises:
+        RefusedError: it stands for another document.
+    """
+    known = session.scalar(sa.select(Job.document).where(Job.job == job_id))
+    if known is not None and known != document:
+        raise RefusedError(f"job {job_id} stands for another document; choose a new id")
+    return known is not None
 
 
 def _check(

@@ -12,6 +12,8 @@ from cloud.database.models.jobs import Job, JobExecution
 from cloud.jobs.core import PENDING, Execution, Terms
 from contract.jobs import Status
 
+NUMBER_MAX = 2**31 - 1
+"""What the databases take for a number of tries; devices ask for any."""
 _PENDING = [status.value for status in PENDING]
 
 
@@ -42,6 +44,8 @@ def pending_of(session: Session, devices: Iterable[str]) -> dict[str, list[Store
 
 def find(session: Session, job: str, device: str, number: int | None = None) -> Stored | None:
     """The execution of `job` on `device`: number `number`, or the latest."""
+    if number is not None and not 1 <= number <= NUMBER_MAX:
+        return None
     rows = sa.select(JobExecution).where(JobExecution.job == job, JobExecution.device == device)
     if number is not None:
         rows = rows.where(JobExecution.number == number)
@@ -55,9 +59,20 @@ def of_job(session: Session, job: str) -> list[Stored]:
     return [_stored(row) for row in session.scalars(rows.order_by(JobExecution.device, JobExecution.number))]
 
 
-def due(session: Session, now: datetime, limit: int) -> list[Stored]:
-    """At most `limit` executions whose deadline has passed."""
-    rows = sa.select(JobExecution).where(JobExecution.deadline_at <= now)
+def devices_of(session: Session, job: str) -> list[str]:
+    """Where `job` was ordered."""
+    return list(session.scalars(sa.select(JobExecution.device).where(JobExecution.job == job).distinct()))
+
+
+def devices_due(session: Session, now: datetime, limit: int) -> list[str]:
+    """At most `limit` devices with an execution whose deadline has passed."""
+    rows = sa.select(JobExecution.device).where(JobExecution.deadline_at <= now)
+    return list(session.scalars(rows.distinct().limit(limit)))
+
+
+def due(session: Session, devices: Sequence[str], now: datetime, limit: int) -> list[Stored]:
+    """At most `limit` executions of `devices` whose deadline has passed."""
+    rows = sa.select(JobExecution).where(JobExecution.device.in_(devices), JobExecution.deadline_at <= now)
     return [_stored(row) for row in session.scalars(rows.order_by(JobExecution.deadline_at).limit(limit))]
 
 

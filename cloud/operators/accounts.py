@@ -4,6 +4,7 @@ Passwords are kept as Argon2id hashes with the parameters of RFC 9106's second r
 which is argon2-cffi's default.
 """
 
+import re
 import threading
 import unicodedata
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.database.models.operators import Operator, OperatorSession
+from cloud.database.writing import insert
 from cloud.errors import MalformedError, RefusedError, UnavailableError
 from cloud.operators.access import SESSION_AGE_MAX, SESSION_IDLE_MAX, token_digest
+from cloud.operators.roles import Role
 
 NAME_LENGTH_MAX = 64
 PASSWORD_LENGTH_MIN = 12
@@ -29,8 +32,18 @@ HASHES_AT_ONCE_MAX = 2
 """Each takes 64 MiB; without a bound, a crowd at the sign-in page could take all memory."""
 HASH_WAIT_S = 10.0
 
+REFUSAL = "the name or the password is wrong, or there were too many attempts"
+_NAME = re.compile(rf"[^\W_][\w.-]{{0,{NAME_LENGTH_MAX - 1}}}")
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 """31 letters that nobody mistakes for another when they are copied by hand."""
+
+
+@dataclass(frozen=True)
+class Entered:
+    """Who has just signed in."""
+
+    role: Role
+    must_change_password: bool
 
 
 @dataclass(frozen=True)
@@ -49,14 +62,23 @@ class Accounts:
         self._slots = threading.BoundedSemaphore(HASHES_AT_ONCE_MAX)
         self._nobody = self._hasher.hash("nobody has this password")
 
-    def create(self, name: str, password: str, now: datetime) -> bool:
-        """An account with a one-time password; False, and nothing changed, if the name is taken."""
+    def create(self, name: str, password: str, now: datetime, role: Role) -> bool:
+        """An account with a one-time password; False, and nothing changed, if the name is taken.
+
+        Raises:
+            MalformedError: nobody can be called so.
+        """
+        if not _NAME.fullmatch(name):
+            raise MalformedError(
+                f"an account is called by 1 to {NAME_LENGTH_MAX} letters, digits, '.', '-' and '_'"
+            )
         hashed = self._hash(password)
         with self._sessions.begin() as session:
-            if session.scalar(sa.select(Operator.id).where(Operator.name == name)) is not None:
-                return False
-            session.add(Operator(name=name, password_hash=hashed, must_change_password=True, created_at=now))
-        return True
+            new = insert(session, Operator).values(
+                name=name, password_hash=hashed, role=role.value, must_change_password=True, created_at=now
+            )
+            made = new.on_conflict_do_nothing(index_elements=["name"]).returning(Operator.id)
+            return session.scalar(made) is not None
 
     def reset(self, name: str, password: str) -> None:
         """Replace a forgotten password by a one-time password, and end the account's sessions.
@@ -75,27 +97,31 @@ class Accounts:
             row.wait_until = None
             session.execute(sa.delete(OperatorSession).where(OperatorSession.operator_id == row.id))
 
-    def sign_in(self, name: str, password: str, token: str, now: datetime) -> bool:
-        """Open a session under `token`; gives whether the password must be changed first.
+    def sign_in(self, name: str, password: str, token: str, now: datetime) -> "Entered":
+        """Open a session under `token`; gives who has entered.
 
         An attempt counts before the password is looked at, so that many at once win nothing. An unknown
-        name, a wrong password and an account that waits take the same time and get the same answer.
+        name, a wrong password, an account that waits and a disabled one take the same time and get the same
+        answer.
 
         Raises:
-            RefusedError: name or password is wrong, or the account waits.
+            RefusedError: name or password is wrong, or the account waits or is disabled.
             UnavailableError: too many people sign in at this moment.
         """
         attempt = self._attempt(name, now)
         hashed = attempt.password_hash if attempt else self._nobody
         right = self._verify(hashed, password)
         if attempt is None or not attempt.may_try or not right:
-            raise RefusedError("the name or the password is wrong, or there were too many attempts")
+            raise RefusedError(REFUSAL)
         with self._sessions.begin() as session:
-            operator = session.get_one(Operator, attempt.operator)
+            operator = session.get_one(Operator, attempt.operator, with_for_update=True)
+            if operator.disabled_at is not None or operator.password_hash != hashed:
+                raise RefusedError(REFUSAL)  # disabled, or given another password, in this moment
             operator.failures = 0
             operator.wait_until = None
+            operator.last_sign_in_at = now
             _open_session(session, operator.id, token, now)
-            return operator.must_change_password
+            return Entered(Role(operator.role), operator.must_change_password)
 
     def change_password(self, operator: int, old: str, new: str, token: str, now: datetime) -> None:
         """Give the account a new password, end all its sessions and open a new one under `token`.

@@ -29,16 +29,18 @@ from cloud.operators.accounts import (
     PASSWORD_LENGTH_MIN,
     Accounts,
 )
+from cloud.operators.roles import HOMES, Area, belongs_to
 from cloud.operators.wording import action_text
 from cloud.web.addresses import local_address
 from cloud.web.pages import render
 
 TOKEN_BYTES = 32
-HOME = "/status"
+POSITION_MAX = 2**31 - 1
 AUDIT_PAGE = 50
 """Entries of the audit on one page."""
 
 Name = Annotated[str, Form(max_length=NAME_LENGTH_MAX)]
+Position = Annotated[int | None, Query(ge=1, le=POSITION_MAX)]
 Password = Annotated[str, Form(max_length=PASSWORD_LENGTH_MAX)]
 
 
@@ -61,22 +63,24 @@ def router(
 
     @routes.get(SIGN_IN_PATH)
     @public
-    def ask_who(request: Request, next: str = HOME) -> Response:  # noqa: A002 - the name of the field
-        return render(request, "operators/sign_in.html", next=local_address(next, HOME), failed=False)
+    def ask_who(request: Request, next: str = "") -> Response:  # noqa: A002 - the name of the field
+        return render(request, "operators/sign_in.html", next=local_address(next, ""), failed=False)
 
     @routes.post(SIGN_IN_PATH)
     @public
-    def sign_in(request: Request, name: Name, password: Password, next: str = Form(HOME)) -> Response:  # noqa: A002 - the name of the field
-        address = local_address(next, HOME)
+    def sign_in(request: Request, name: Name, password: Password, next: str = Form("")) -> Response:  # noqa: A002 - the name of the field
+        address = local_address(next, "")
         token = secrets.token_urlsafe(TOKEN_BYTES)
         moment = now()
         try:
-            must_change = accounts.sign_in(name, password, token, moment)
+            entered = accounts.sign_in(name, password, token, moment)
         except RefusedError:
             return render(request, "operators/sign_in.html", status=403, next=address, failed=True)
         accounts.sign_out(request.cookies.get(cookie, ""))
         note(Actor(name, moment), "sign-in")
-        return let_in(token, PASSWORD_PATH if must_change else address)
+        if entered.must_change_password:
+            address = PASSWORD_PATH
+        return let_in(token, address or HOMES[entered.role])
 
     @routes.post(SIGN_OUT_PATH)
     def sign_out(request: Request) -> Response:
@@ -103,15 +107,18 @@ def router(
         except MalformedError:
             return _password_page(request, "new")
         note(operator, "change-password")
-        return let_in(token, HOME)
+        return let_in(token, operator.home)
 
-    _add_audit(routes, sessions)
+    belongs_to(Area.OWN, routes)
+    routes.routes.extend(belongs_to(Area.AUDIT, _audit(sessions)).routes)
     return routes
 
 
-def _add_audit(routes: APIRouter, sessions: sessionmaker[Session]) -> None:
+def _audit(sessions: sessionmaker[Session]) -> APIRouter:
+    routes = APIRouter()
+
     @routes.get("/audit")
-    def look_back(request: Request, before: Annotated[int | None, Query(ge=1)] = None) -> Response:
+    def look_back(request: Request, before: Position = None) -> Response:
         newest = sa.select(AuditEntry).order_by(AuditEntry.id.desc()).limit(AUDIT_PAGE + 1)
         if before is not None:
             newest = newest.where(AuditEntry.id < before)
@@ -122,6 +129,8 @@ def _add_audit(routes: APIRouter, sessions: sessionmaker[Session]) -> None:
         return render(
             request, "operators/audit.html", entries=entries, older=older, before=before, action=action_text
         )
+
+    return routes
 
 
 def _password_page(request: Request, wrong: str = "") -> Response:

@@ -4,6 +4,12 @@ from cloud.web.languages import N_
 
 ACTIONS = {
     "sign-in": N_("Signed in"),
+    "create-account": N_("Created an account"),
+    "change-role": N_("Changed a role"),
+    "disable-account": N_("Disabled an account"),
+    "enable-account": N_("Enabled an account"),
+    "create-token": N_("Created a token"),
+    "revoke-token": N_("Revoked a token"),
     "sign-out": N_("Signed out"),
     "change-password": N_("Changed the password"),
     "reset-password": N_("Reset a password"),
@@ -17,6 +23,12 @@ ACTIONS = {
     "close-to-public-sitting": N_("Closed a sitting to the public"),
     "end-sitting": N_("Ended a sitting"),
     "cancel-sitting": N_("Cancelled a sitting"),
+    "transcribe-recording": N_("Asked for a transcript again"),
+    "put-seat": N_("Put somebody on a seat"),
+    "import-seats": N_("Imported a list of seats"),
+    "remove-seat": N_("Removed a seat"),
+    "assign-update": N_("Ordered an update"),
+    "cancel-update": N_("Cancelled an update"),
     "deliver-document": N_("Decided that a paper was delivered"),
     "void-document": N_("Decided that a paper was not delivered"),
     "waive-document": N_("Gave up a payment"),
@@ -27,3 +39,18 @@ ACTIONS = {
 def action_text(action: str) -> str | None:
     """The English text for `action`, to be translated; None for one that is not known here."""
     return ACTIONS.get(action)
+
+
+SCOPES = {
+    "status:read": N_("See the state of the fleet"),
+    "devices:read": N_("See the devices"),
+    "jobs:read": N_("See jobs and diagnostics"),
+    "jobs:write": N_("Order and cancel jobs"),
+    "updates:read": N_("See updates"),
+    "updates:write": N_("Order and cancel updates"),
+}
+
+
+def scope_words(scope: str) -> str | None:
+    """What a scope lets a program do, in English, to be translated; None for one that is not known here."""
+    return SCOPES.get(scope)

@@ -14,6 +14,7 @@ from cloud.database.engine import for_reading
 from cloud.database.models.captions import Sitting
 from cloud.database.models.recordings import Recording
 from cloud.operators.access import audit, current_operator
+from cloud.operators.roles import Area, belongs_to
 from cloud.recordings import listening, views, webvtt, wording
 from cloud.recordings.cards import Card
 from cloud.recordings.orders import Orders
@@ -67,7 +68,7 @@ def router(desk: Desk) -> APIRouter:
     routes.add_api_route(ONE + "/transcript.vtt", _vtt(desk), methods=["GET"])
     routes.add_api_route(ONE + "/speaking.csv", _csv(desk), methods=["GET"])
     routes.add_api_route(ONE + "/transcribe", _again(desk), methods=["POST"])
-    return routes
+    return belongs_to(Area.RECORDINGS, routes)
 
 
 def _list(desk: Desk) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.database import migrate
 from cloud.database.engine import connect
-from cloud.database.lock import executor_lock
+from cloud.database.lock import executor_lock, executor_lock_in
 from cloud.database.metadata import complete
 from cloud.database.models.transcription import TranscriptionWorker
 from cloud.database.workflows import running
@@ -59,14 +59,17 @@ def work(settings: Settings, clock: Callable[[], datetime]) -> None:
         Transcription(bench)
         lease = Lease(sessions, chosen.executor_id, timedelta(seconds=chosen.lease_s), clock)
         lease.renew()
-        with running(
-            settings.main_database_url,
-            chosen.executor_id,
-            name=queue.APPLICATION,
-            version=queue.VERSION,
-            queues=[queue.QUEUE],
-            queue_poll_s=queue.POLL_S,
-            poll_s=queue.POLL_S,
+        with (
+            executor_lock_in(engine, chosen.executor_id),
+            running(
+                settings.main_database_url,
+                chosen.executor_id,
+                name=queue.APPLICATION,
+                version=queue.VERSION,
+                queues=[queue.QUEUE],
+                queue_poll_s=queue.POLL_S,
+                poll_s=queue.POLL_S,
+            ),
         ):
             log.info("worker_started", extra={"executor": chosen.executor_id, "model": chosen.model})
             _live(lease, stop, chosen.lease_s / BEATS)

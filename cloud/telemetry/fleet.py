@@ -124,9 +124,8 @@ class Watch:
 
     def _look(self, now: datetime) -> Fleet:
         with self._sessions() as session:
-            devices = session.scalars(
-                sa.select(Device).where(Device.decommissioned_at.is_(None)).order_by(Device.device)
-            ).all()
+            rows_of_fleet = session.scalars(sa.select(Device).where(Device.decommissioned_at.is_(None)))
+            devices = sorted(rows_of_fleet, key=lambda row: row.device)  # pages compare as Python does
             refused = Counter(arrivals.refusals(session))
         figures = self._ledger.figures(now)
         refused.update(figures.refused)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
+from cloud.operators.roles import Area, belongs_to
 from cloud.telemetry.charts import HEIGHT, LEFT, RIGHT, SPARK_HEIGHT, SPARK_WIDTH, TOP, WIDTH
 from cloud.telemetry.fleet import Fleet, Watch
 from cloud.telemetry.wording import CONCERNS, METRICS, RANGES, REASONS, UNITS, UPLOADS
@@ -61,7 +62,7 @@ def router(watch: Watch) -> APIRouter:
             refused=dict(fleet.refused),
         )
 
-    return routes
+    return belongs_to(Area.STATUS, routes)
 
 
 def device_section(watch: Watch, request: Request, device: str) -> Response:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.operators.access import current_operator
+from cloud.operators.roles import Area, belongs_to
 from cloud.updates import views
 from cloud.updates.service import Updates
 from cloud.updates.views import POSITION_MAX
@@ -145,4 +146,4 @@ def router(updates: Updates) -> APIRouter:
             updates.cancel(session, operator, update)
         return detail(update)
 
-    return routes
+    return belongs_to(Area.UPDATES, routes)

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 
 from cloud.errors import UnavailableError
 from cloud.operators.access import current_operator
+from cloud.operators.roles import Area, belongs_to
 from cloud.updates import views
 from cloud.updates.catalogue import Catalogue, Target
 from cloud.updates.service import Updates
@@ -94,7 +95,7 @@ def router(updates: Updates) -> APIRouter:
             updates.cancel(session, operator, update)
         return RedirectResponse(f"{PAGE}/{update}", 303)
 
-    return routes
+    return belongs_to(Area.UPDATES, routes)
 
 
 def _published(catalogue: Catalogue) -> tuple[list[Target], bool]:

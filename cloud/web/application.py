@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
+import sqlalchemy as sa
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
@@ -92,12 +93,14 @@ class Failures:
 
         try:
             await self.app(scope, receive, noted)
-        except Exception:  # the last line of defence: whatever it was, the caller gets an answer
+        except Exception as error:  # the last line of defence: whatever it was, the caller gets an answer
             request = Request(scope)
             log.exception("request_failed", extra={"method": request.method, "route": _route(scope)})
             if begun:
                 raise
-            await problems.respond(request, 500)(scope, receive, send)
+            away = isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError)
+            answer = problems.unavailable(request) if away else problems.respond(request, 500)
+            await answer(scope, receive, send)
 
 
 class BodyLimit:

@@ -1,5 +1,7 @@
 """The description of the HTTP API (OpenAPI 3.1), made from the routes: what it says is what is served."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -45,22 +47,31 @@ _WITH_CHANGE = {
 }
 _WITH_INPUT = {"422": "A value is not taken; `errors` names the fields."}
 _WITH_NAME = {"404": "There is no such thing."}
+_TOO_OFTEN = {"description": "Too many wrong tokens; `Retry-After` says when.", **_ANSWER}
 _CLOSED = {"401": "Nobody is signed in.", "403": "The caller may not do this."}
 
 
-def describe(app: FastAPI, *, who: str) -> None:
+@dataclass(frozen=True)
+class Security:
+    """The schemes by name, and `needs(endpoint, method)`: which of them open it, with the scopes needed."""
+
+    schemes: dict[str, dict[str, Any]]
+    needs: Callable[[Any, str], list[dict[str, list[str]]]]
+
+
+def describe(app: FastAPI, *, who: str, security: Security | None = None) -> None:
     """Serve the description at `PATH`; `who` says in a sentence who may call what is not public."""
     routes = APIRouter()
 
     @routes.get(PATH, include_in_schema=False)
     @public
     def description() -> JSONResponse:
-        return JSONResponse(document(app, who))
+        return JSONResponse(document(app, who, security))
 
     app.router.routes.extend(routes.routes)
 
 
-def document(app: FastAPI, who: str) -> dict[str, Any]:
+def document(app: FastAPI, who: str, security: Security | None = None) -> dict[str, Any]:
     """The description of every route of `app` below /api."""
     routes = [
         route
@@ -72,10 +83,16 @@ def document(app: FastAPI, who: str) -> dict[str, Any]:
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
     schemas["Problem"] = PROBLEM
-    public_paths = {route.path_format for route in routes if is_public(route.endpoint)}
-    for path, operations in made.get("paths", {}).items():
-        for method, operation in operations.items():
-            _add_problems(operation, changes=method not in ("get", "head"), closed=path not in public_paths)
+    if security is not None:
+        made["components"]["securitySchemes"] = security.schemes
+    for route in routes:
+        for method in route.methods or ():
+            operation = made["paths"][route.path_format][method.lower()]
+            closed = not is_public(route.endpoint)
+            _add_problems(operation, changes=method not in ("GET", "HEAD"), closed=closed)
+            if closed and security is not None:
+                operation["security"] = security.needs(route.endpoint, method)
+                operation["responses"].setdefault("429", _TOO_OFTEN)
     return made
 
 

@@ -88,6 +88,11 @@ def respond(
     return page
 
 
+def unavailable(request: Request, detail: str = "the database does not answer; try again") -> Response:
+    """503, with the time after which to try again."""
+    return respond(request, 503, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
 def install(app: FastAPI) -> None:
     """Let `app` answer the errors that are raised on purpose this way."""
     for kind, handler in {
@@ -138,4 +143,4 @@ async def _malformed(request: Request, error: Any) -> Response:
 
 
 async def _unavailable(request: Request, error: Any) -> Response:
-    return respond(request, 503, str(error), headers={"Retry-After": str(RETRY_AFTER_S)})
+    return unavailable(request, str(error))

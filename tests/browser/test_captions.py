@@ -63,7 +63,9 @@ def city(tmp_path: Path) -> Iterator[City]:
         database.add(
             Device(device="hall-01", kind="recorder", site="x", registered_at=now, presence="online")
         )
-        operator = Operator(name="ana", password_hash="", must_change_password=False, created_at=now)
+        operator = Operator(
+            name="ana", password_hash="", role="administrator", must_change_password=False, created_at=now
+        )
         database.add(operator)
         database.flush()
         database.add(

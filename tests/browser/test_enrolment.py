@@ -38,7 +38,9 @@ def app(tmp_path: Path) -> Iterator[FastAPI]:
     complete().create_all(engine)
     sessions = sessionmaker(engine, expire_on_commit=False)
     with sessions.begin() as session:
-        operator = Operator(name="ana", password_hash="", must_change_password=False, created_at=now())
+        operator = Operator(
+            name="ana", password_hash="", role="administrator", must_change_password=False, created_at=now()
+        )
         session.add(operator)
         for i, state in enumerate([*STATES, None]):
             device = f"kiosk-{i:02}"

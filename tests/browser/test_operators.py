@@ -17,6 +17,7 @@ from cloud.operators import access
 from cloud.operators import pages as operator_pages
 from cloud.operators.access import Actor, audit
 from cloud.operators.accounts import Accounts
+from cloud.operators.roles import Role
 from cloud.web import front
 from cloud.web.application import build_pages
 from cloud.web.pages import Pages
@@ -39,7 +40,7 @@ def app(tmp_path: Path) -> Iterator[FastAPI]:
     complete().create_all(engine)
     sessions = sessionmaker(engine, expire_on_commit=False)
     accounts = Accounts(sessions, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-    accounts.create("ana", ONE_TIME, now())
+    accounts.create("ana", ONE_TIME, now(), Role.ADMINISTRATOR)
     with sessions.begin() as session:
         for i in range(60):
             what: dict[str, Any] = {"operation": "collect-diagnostics", "devices": 16}

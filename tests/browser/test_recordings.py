@@ -73,7 +73,9 @@ def hall(tmp_path: Path) -> Iterator[Hall]:
 
 
 def _sign_in(database: Session, token: str, now: datetime) -> None:
-    operator = Operator(name="ana", password_hash="", must_change_password=False, created_at=now)
+    operator = Operator(
+        name="ana", password_hash="", role="administrator", must_change_password=False, created_at=now
+    )
     database.add(operator)
     database.flush()
     database.add(

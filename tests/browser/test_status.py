@@ -100,7 +100,9 @@ def city(tmp_path: Path, serve: Serve) -> Iterator[City]:
 
 def _fill(city: City, ledger: Ledger) -> None:
     with city.sessions.begin() as session:
-        operator = Operator(name="ana", password_hash="", must_change_password=False, created_at=now())
+        operator = Operator(
+            name="ana", password_hash="", role="administrator", must_change_password=False, created_at=now()
+        )
         session.add(operator)
         session.flush()
         session.add(

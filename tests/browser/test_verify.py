@@ -78,7 +78,13 @@ def hall(tmp_path: Path) -> Iterator[Hall]:
 def _signed_in(desk: Desk, clock: Clock) -> str:
     token = secrets.token_urlsafe(16)
     with desk.sessions.begin() as session:
-        operator = Operator(name="ana", password_hash="", must_change_password=False, created_at=clock.at)
+        operator = Operator(
+            name="ana",
+            password_hash="",
+            role="administrator",
+            must_change_password=False,
+            created_at=clock.at,
+        )
         session.add(operator)
         session.flush()
         session.add(

@@ -1,4 +1,7 @@
-"""A database in a temporary folder, a clock that tests move, and pages with a signed-in operator."""
+"""A database of either kind, a clock that tests move, and pages with a signed-in operator.
+
+Whatever uses `engine` (or `sessions`, or what stands on them) runs on SQLite and on PostgreSQL.
+"""
 
 import secrets
 import socket
@@ -20,8 +23,10 @@ from cloud.database.engine import connect
 from cloud.database.metadata import complete
 from cloud.database.models.operators import Operator, OperatorSession
 from cloud.operators import access
+from cloud.operators.roles import Role
 from cloud.web.application import build, build_pages
 from cloud.web.pages import Pages
+from tests.cloud.postgres import Cluster, cluster
 
 if TYPE_CHECKING:
     from cloud.main import Ground, Ways
@@ -47,10 +52,48 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = connect(f"sqlite:///{tmp_path / 'fleet.db'}")
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """One PostgreSQL for all tests of a worker."""
+    with cluster() as made:
+        yield made
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without a table."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    made: Cluster = request.getfixturevalue("postgres")
+    url = made.empty()
+    yield url
+    made.drop(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database at the newest revision."""
+    if request.param == "sqlite":
+        yield migrated(tmp_path / "fleet.db")
+        return
+    made: Cluster = request.getfixturevalue("postgres")
+    url = made.database()
+    yield url
+    made.give_back(url)
+
+
+def migrated(path: Path) -> str:
+    """A SQLite file with every table."""
+    engine = connect(f"sqlite:///{path}")
     complete().create_all(engine)
+    engine.dispose()
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[sa.Engine]:
+    engine = connect(database_url)
     yield engine
     engine.dispose()
 
@@ -89,10 +132,18 @@ class Staff:
         return {access.CSRF_HEADER: self.csrf}
 
 
-def sign_in_as(name: str, app: FastAPI, sessions: sessionmaker[Session], at: datetime) -> Staff:
+def sign_in_as(
+    name: str,
+    app: FastAPI,
+    sessions: sessionmaker[Session],
+    at: datetime,
+    role: Role = Role.ADMINISTRATOR,
+) -> Staff:
     token = secrets.token_urlsafe(16)
     with sessions.begin() as session:
-        operator = Operator(name=name, password_hash="", must_change_password=False, created_at=at)
+        operator = Operator(
+            name=name, password_hash="", role=role.value, must_change_password=False, created_at=at
+        )
         session.add(operator)
         session.flush()
         session.add(
@@ -107,8 +158,8 @@ def sign_in_as(name: str, app: FastAPI, sessions: sessionmaker[Session], at: dat
 
 @pytest.fixture
 def sign_in(sessions: sessionmaker[Session], clock: Clock) -> Callable[..., Staff]:
-    """`sign_in(app)`: a browser in which the operator `ana` has signed in; English unless told otherwise."""
-    return lambda app, name="ana": sign_in_as(name, app, sessions, clock.at)
+    """`sign_in(app)`: a browser in which the administrator `ana` has signed in; it speaks English."""
+    return lambda app, name="ana", role=Role.ADMINISTRATOR: sign_in_as(name, app, sessions, clock.at, role)
 
 
 class Listening:

@@ -247,6 +247,54 @@ def test_the_control_plane_from_start_to_stop(city):
 
 
 @pytest.mark.system
+def test_the_control_plane_on_postgresql(tmp_path, postgres):
+    url = postgres.empty()
+    text = f'database_url = "{url}"\n'
+    cities = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        cities.append(City(tmp_path / name))
+        cities[-1].settings.write_text(text + cities[-1].settings.read_text())
+    one, two = cities
+    try:
+        assert answer(one.run("init"))["one_time_password"]
+        assert "one_time_password" not in answer(two.run("init")), "the accounts are in the database"
+        assert not (tmp_path / "one" / "data" / "fleet.db").exists()
+        answer(one.run("enrol-token", "--device", "kiosk-01", "--kind", "kiosk", "--site", "Dardania"))
+        serving = one.serve()
+        serving.wait_for("control_plane_started")
+        assert json.loads(one.get("/healthz")[1])["parts"]["database"] is True
+        second = two.run("serve")
+        assert (second.returncode, "works on this database already" in second.stderr) == (78, True)
+        serving.process.kill()
+        serving.process.wait(10)
+        again = one.serve()
+        again.wait_for("control_plane_started")
+        assert again.end() == 0
+        assert [event["event"] for event in again.events if event["level"] == "error"] == []
+    finally:
+        for city in cities:
+            city.stop()
+        postgres.drop(url)
+
+
+@pytest.mark.system
+def test_a_database_that_is_not_there_is_one_sentence(city, capsys):
+    settings = city.settings.read_text()
+    for url, code, said in (
+        ("postgresql://nobody:secret@/fleet?host=/nowhere", 69, "the database does not answer"),
+        ("mysql://nobody:secret@host/fleet", 78, "database_url"),
+        ("nonsense secret", 78, "database_url"),
+    ):
+        city.settings.write_text(f'database_url = "{url}"\n{settings}')
+        assert main(["init", "--settings", str(city.settings)]) == code
+        sentence = capsys.readouterr().err
+        assert said in sentence
+        assert "secret" not in sentence
+        assert sentence.count("\n") == 1
+
+
+@pytest.mark.system
 def test_a_taken_port_is_named_and_nothing_is_left(city):
     city.run("init")
     with socket.create_server(("127.0.0.1", city.ports["device"])):

@@ -1,4 +1,4 @@
-"""Operators, their sessions, and what they did."""
+"""Accounts of staff, their sessions, what they did, and tokens for programs."""
 
 from datetime import datetime
 from typing import Any
@@ -10,17 +10,23 @@ from cloud.database.models.base import Base
 
 
 class Operator(Base):
-    """One account. `wait_until` slows down guessing; the account is never locked for good."""
+    """One account; `role` is one of `cloud.operators.roles.Role`.
+
+    `wait_until` slows down guessing; the account is never locked for good, but for `disabled_at`.
+    """
 
     __tablename__ = "operators"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(sa.String(64), unique=True)
     password_hash: Mapped[str] = mapped_column(sa.String(255))
+    role: Mapped[str] = mapped_column(sa.String(16))
     must_change_password: Mapped[bool]
     failures: Mapped[int] = mapped_column(default=0)
     wait_until: Mapped[datetime | None]
     created_at: Mapped[datetime]
+    last_sign_in_at: Mapped[datetime | None]
+    disabled_at: Mapped[datetime | None]
 
 
 class OperatorSession(Base):
@@ -47,3 +53,23 @@ class AuditEntry(Base):
     action: Mapped[str] = mapped_column(sa.String(64))
     subject: Mapped[str] = mapped_column(sa.String(128))
     details: Mapped[dict[str, Any]]
+
+
+class ApiToken(Base):
+    """A right of a program; the token itself is only with whoever it was shown to.
+
+    `scopes` are those of `cloud.operators.roles.scope`. A name is used once: it is the actor in the audit.
+    """
+
+    __tablename__ = "api_tokens"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(48), unique=True)
+    prefix: Mapped[str] = mapped_column(sa.String(16))
+    token_sha256: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    scopes: Mapped[list[str]] = mapped_column(sa.JSON)
+    created_by: Mapped[str] = mapped_column(sa.String(64))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]

@@ -1,6 +1,7 @@
 """The migrations lead to exactly the models, forward and back."""
 
 import pytest
+import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -12,8 +13,8 @@ from cloud.errors import SettingsError
 
 
 @pytest.fixture
-def empty(tmp_path):
-    engine = connect(f"sqlite:///{tmp_path / 'new.db'}")
+def empty(empty_url):
+    engine = connect(empty_url)
     yield engine
     engine.dispose()
 
@@ -38,8 +39,4 @@ def test_every_migration_can_be_taken_back(empty):
     migrate.upgrade(empty)
     with empty.begin() as connection:
         command.downgrade(migrate._config(connection), "base")
-    with empty.connect() as connection:
-        names = (
-            connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type='table'").scalars().all()
-        )
-    assert [name for name in names if not name.startswith("sqlite_")] == ["alembic_version"]
+    assert sa.inspect(empty).get_table_names() == ["alembic_version"]

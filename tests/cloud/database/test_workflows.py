@@ -27,8 +27,8 @@ def test_an_executor_id_that_cannot_be_is_said(executor_id: str, tmp_path: Path)
         pass
 
 
-def test_workflows_run_beside_our_own_transactions(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'fleet.db'}"
+def test_workflows_run_beside_our_own_transactions(empty_url: str) -> None:
+    url = empty_url
     engine = connect(url)
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE ours (n INTEGER)"))

@@ -1,8 +1,6 @@
 """The documents of one control plane with everything outside of it faked, and a citizen to play with."""
 
 import json
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,13 +34,13 @@ from contract.documents import (
 from contract.messages import Envelope, Lane, encode, open_envelope, seal
 from simulators.people import Person, generate
 from tests.cloud.conftest import Clock
+from tests.cloud.waiting import until
 from tests.ports.documents_fakes import FakePayments, FakeRegistry
 
 CITY = generate(3)
 MAN, WOMAN, CHILD, LANDLESS, STRANGER = list(CITY.persons.values())[:5]
 KIOSK = "kiosk-01"
 KINDS = kinds.load()
-WAIT_S = 20.0
 
 
 def document_id(number: int = 1) -> str:
@@ -233,7 +231,8 @@ class Desk:
     def open(self) -> Iterator["Desk"]:
         """The control plane runs, workflows and all, until the block is left."""
         assert self.sessions.kw["bind"] is not None
-        with running(str(self.sessions.kw["bind"].url), "control-1"):
+        url = self.sessions.kw["bind"].url.render_as_string(hide_password=False)
+        with running(url, "control-1"):
             yield self
 
 
@@ -245,13 +244,3 @@ def of(person: Person, **other: str) -> Identification:
         "date_of_birth": person.date_of_birth.isoformat(),
     }
     return Identification(**values | other)
-
-
-def until(find: Any, wait_s: float = WAIT_S) -> Any:
-    """What `find` gives once it gives something; the database has no event to wait for."""
-    end = time.monotonic() + wait_s
-    pause = threading.Event()
-    while (found := find()) is None:
-        assert time.monotonic() < end, f"did not happen within {wait_s} s"
-        pause.wait(0.01)
-    return found

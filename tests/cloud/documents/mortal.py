@@ -1,8 +1,8 @@
 """A control plane's documents in a process of their own, which can be killed at a named point.
 
-`python -m tests.cloud.documents.mortal FOLDER REGISTRY PAYMENTS POINT`: plays one visit as far as it goes,
-from wherever the last process left it, and ends with 0 when the paper is paid for. At POINT (`-` for none)
-the process kills itself as a power cut would. Everything but the services is real, jobs included.
+`python -m tests.cloud.documents.mortal FOLDER DATABASE REGISTRY PAYMENTS POINT`: plays one visit as far as
+it goes, from wherever the last process left it, and ends with 0 when the paper is paid for. At POINT (`-` for
+none) the process kills itself as a power cut would. Everything but the services is real, jobs included.
 """
 
 import os
@@ -18,7 +18,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import sessionmaker
 
 from cloud.database.engine import connect
-from cloud.database.metadata import complete
 from cloud.database.models.devices import Device
 from cloud.database.models.jobs import Job
 from cloud.database.workflows import running
@@ -33,7 +32,8 @@ from cloud.documents.run import Documents
 from cloud.jobs.service import Jobs
 from contract.documents import Choice, NewRequest, Payment, PrintJob, PrintOutcome
 from tests.cloud.documents import papers
-from tests.cloud.documents.desk import CITY, KIOSK, Desk, document_id, of, until
+from tests.cloud.documents.desk import CITY, KIOSK, Desk, document_id, of
+from tests.cloud.waiting import until
 
 POINTS = (
     "begin before 1",
@@ -71,9 +71,8 @@ def mortal(point: str, name: str, do: Callable[..., Any]) -> Callable[..., Any]:
 class Mortal(Desk):
     """A desk with real tools."""
 
-    def __init__(self, folder: Path, registry: str, payments: str, point: str) -> None:
-        engine = connect(f"sqlite:///{folder / 'fleet.db'}")
-        complete().create_all(engine)
+    def __init__(self, folder: Path, database: str, registry: str, payments: str, point: str) -> None:
+        engine = connect(database)
         self.sessions = sessionmaker(engine, expire_on_commit=False)
         self.clock = lambda: datetime.now(UTC)  # type: ignore[assignment] # the real one
         jobs = Jobs(sessions=self.sessions, publish=lambda *_: None, clock=self.clock)  # type: ignore[arg-type] # nobody listens
@@ -151,9 +150,9 @@ def _has_job(desk: Mortal) -> bool:
         return session.scalar(sa.select(sa.func.count()).select_from(Job)) == 1
 
 
-def main(folder: str, registry: str, payments: str, point: str) -> None:
-    desk = Mortal(Path(folder), registry, payments, point)
-    with running(f"sqlite:///{Path(folder) / 'fleet.db'}", "control-1"):
+def main(folder: str, database: str, registry: str, payments: str, point: str) -> None:
+    desk = Mortal(Path(folder), database, registry, payments, point)
+    with running(database, "control-1"):
         desk.documents.reconcile()
         visit(desk, payments)
 

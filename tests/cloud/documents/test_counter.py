@@ -19,6 +19,7 @@ from tests.cloud.documents.desk import (
     document_id,
     of,
 )
+from tests.cloud.postgres import stored_in
 
 
 def problem_of(error: pytest.ExceptionInfo[DocumentProblemError]) -> Problem:
@@ -178,7 +179,7 @@ def test_every_look_is_audited_with_its_purpose_and_without_personal_data(desk: 
 def test_nothing_personal_stands_in_the_open(desk: Desk, tmp_path) -> None:  # type: ignore[no-untyped-def] # a path
     document = desk.paid()
     desk.sessions.kw["bind"].dispose()
-    everything = b"".join(path.read_bytes() for path in tmp_path.glob("fleet.db*"))
+    everything = stored_in(desk.sessions.kw["bind"])
     assert document.encode() in everything
     for secret in (MAN.given_names, MAN.surname, MAN.personal_number, MAN.document_number, MAN.person):
         assert secret.encode() not in everything, secret

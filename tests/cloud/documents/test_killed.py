@@ -3,7 +3,6 @@
 import hashlib
 import json
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from cloud.database.engine import connect
 from cloud.database.models.documents import Document, DocumentChange, DocumentSerial
 from cloud.database.models.jobs import Job
 from cloud.documents.contents import Contents, Part, load_key
@@ -27,6 +25,15 @@ from tests.ports.serving import served
 
 ROOT = Path(__file__).parents[3]
 LIVE_S = 60
+ON_POSTGRESQL = ("seal after", "offer after", "capture after")
+"""The rest of the points is played there by `make long`."""
+CASES = [
+    *(("sqlite", point) for point in POINTS),
+    *(
+        pytest.param("postgresql", point, marks=() if point in ON_POSTGRESQL else pytest.mark.long)
+        for point in POINTS
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +48,20 @@ def payments() -> Iterator[str]:
         yield url
 
 
-def live(folder: Path, registry: str, payments: str, point: str) -> subprocess.CompletedProcess[str]:
+def live(
+    folder: Path, database: str, registry: str, payments: str, point: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tests.cloud.documents.mortal", str(folder), registry, payments, point],
+        [
+            sys.executable,
+            "-m",
+            "tests.cloud.documents.mortal",
+            str(folder),
+            database,
+            registry,
+            payments,
+            point,
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -51,16 +69,17 @@ def live(folder: Path, registry: str, payments: str, point: str) -> subprocess.C
     )
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_once_and_restarted(point: str, tmp_path: Path, registry: str, payments: str) -> None:
-    first = live(tmp_path, registry, payments, point)
+@pytest.mark.parametrize(("database_url", "point"), CASES, indirect=["database_url"])
+def test_killed_once_and_restarted(
+    point: str, tmp_path: Path, database_url: str, engine: sa.Engine, registry: str, payments: str
+) -> None:
+    first = live(tmp_path, database_url, registry, payments, point)
     assert first.returncode == -signal.SIGKILL, f"{point} was never reached: {first.stderr[-2000:]}"
-    second = live(tmp_path, registry, payments, "-")
+    second = live(tmp_path, database_url, registry, payments, "-")
     assert second.returncode == 0, second.stderr[-2000:]
     statement = httpx.get(f"{payments}/statement").json()
     assert statement["captured_references"] == [DOCUMENT]
     assert statement["states"] == {"captured": {"count": 1, "amount_cents": 400}}
-    engine = connect(f"sqlite:///{tmp_path / 'fleet.db'}")
     with Session(engine) as session:
         row = session.get(Document, DOCUMENT)
         assert row is not None
@@ -68,26 +87,25 @@ def test_killed_once_and_restarted(point: str, tmp_path: Path, registry: str, pa
         (serial,) = session.scalars(sa.select(DocumentSerial))
         pdf = Contents(load_key(tmp_path), timedelta(days=1)).get(session, DOCUMENT, Part.SEALED)
         path = list(session.scalars(sa.select(DocumentChange.state).order_by(DocumentChange.number)))
-    engine.dispose()
     assert pdf is not None
     assert hashlib.sha256(pdf).hexdigest() == row.sha256 == job.document["sha256"]
     assert serial.last == 1
     assert len(path) == len(set(path)), f"a state was entered twice: {path}"
     assert path[-1] == "closed"
-    _nothing_personal_in_workflows(tmp_path)
+    _nothing_personal_in_workflows(engine)
 
 
-def _nothing_personal_in_workflows(folder: Path) -> None:
+def _nothing_personal_in_workflows(engine: sa.Engine) -> None:
     """What DBOS has stored carries ids only."""
-    database = sqlite3.connect(folder / "fleet.db")
-    stored = json.dumps(
-        [
-            database.execute(f"SELECT * FROM {table}").fetchall()
-            for table in ("workflow_status", "operation_outputs", "notifications")
-        ],
-        default=str,
-    )
-    database.close()
+    schema = "dbos." if engine.dialect.name == "postgresql" else ""
+    with engine.connect() as connection:
+        stored = json.dumps(
+            [
+                [list(row) for row in connection.execute(sa.text(f"SELECT * FROM {schema}{table}"))]
+                for table in ("workflow_status", "operation_outputs", "notifications")
+            ],
+            default=str,
+        )
     assert DOCUMENT in stored
     person = next(iter(CITY.persons.values()))
     for secret in (person.surname, person.given_names, person.personal_number, person.person):

@@ -15,7 +15,8 @@ from cloud.errors import MalformedError, RefusedError
 from contract.documents import Choice, Kind, Payment, PrintOutcome, Whom
 from contract.errors import MalformedError as ContractMalformedError
 from contract.jobs import Status
-from tests.cloud.documents.desk import KIOSK, MAN, Desk, document_id, until
+from tests.cloud.documents.desk import KIOSK, MAN, Desk, document_id
+from tests.cloud.waiting import until
 
 PRINTING, PRINTED = PrintOutcome.PRINTING, PrintOutcome.PRINTED
 NOT_PRINTED, IN_DOUBT = PrintOutcome.NOT_PRINTED, PrintOutcome.IN_DOUBT

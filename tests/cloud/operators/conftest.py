@@ -6,6 +6,7 @@ from fastapi.testclient import TestClient
 
 from cloud.operators import pages as operator_pages
 from cloud.operators.accounts import Accounts
+from cloud.operators.roles import Role
 
 PASSWORD = "one-time-password"
 
@@ -18,6 +19,6 @@ def accounts(sessions):
 @pytest.fixture
 def browser(pages_app, sessions, accounts, clock):
     """A browser at the operators' pages; `ana` has the one-time password `PASSWORD`."""
-    accounts.create("ana", PASSWORD, clock())
+    accounts.create("ana", PASSWORD, clock(), Role.ADMINISTRATOR)
     app = pages_app(operator_pages.router(sessions, accounts, now=clock, secure=False))
     return TestClient(app, follow_redirects=False, headers={"Accept-Language": "en"})

@@ -10,7 +10,8 @@ from argon2 import PasswordHasher
 from cloud.database.models.operators import Operator, OperatorSession
 from cloud.errors import MalformedError, RefusedError
 from cloud.operators import access
-from cloud.operators.accounts import ONE_TIME_BYTES, Accounts, one_time_password
+from cloud.operators.accounts import ONE_TIME_BYTES, Accounts, Entered, one_time_password
+from cloud.operators.roles import Role
 from tests.cloud.operators.conftest import PASSWORD
 
 NEW = "kalaja e Prizrenit"
@@ -18,7 +19,7 @@ NEW = "kalaja e Prizrenit"
 
 @pytest.fixture
 def ana(accounts, clock):
-    assert accounts.create("ana", PASSWORD, clock())
+    assert accounts.create("ana", PASSWORD, clock(), Role.CLERK)
     return "ana"
 
 
@@ -28,14 +29,14 @@ def stored(sessions):
 
 
 def test_a_password_is_kept_as_argon2id_only(sessions, clock):
-    Accounts(sessions).create("ana", PASSWORD, clock())
+    Accounts(sessions).create("ana", PASSWORD, clock(), Role.CLERK)
     row = stored(sessions)
     assert row.password_hash.startswith("$argon2id$")
     assert PasswordHasher().verify(row.password_hash, PASSWORD)
 
 
 def test_a_name_is_taken_once(accounts, ana, clock):
-    assert not accounts.create("ana", "something else", clock())
+    assert not accounts.create("ana", "something else", clock(), Role.CLERK)
     assert accounts.sign_in("ana", PASSWORD, "t", clock())
 
 
@@ -96,7 +97,7 @@ def test_a_new_password_ends_every_other_session(accounts, ana, sessions, clock)
     with sessions() as session:
         tokens = {row.token_sha256 for row in session.scalars(sa.select(OperatorSession))}
     assert tokens == {access.token_digest("desk again")}
-    assert accounts.sign_in("ana", NEW, "t", clock()) is False
+    assert accounts.sign_in("ana", NEW, "t", clock()) == Entered(Role.CLERK, must_change_password=False)
     with pytest.raises(RefusedError):
         accounts.sign_in("ana", PASSWORD, "t2", clock())
 
@@ -108,7 +109,7 @@ def test_a_bad_password_is_not_taken(accounts, ana, sessions, clock, new):
 
 
 def test_letters_that_keyboards_write_in_two_ways_are_one(accounts, sessions, clock):
-    accounts.create("ana", "fjalëkalimi im", clock())
+    accounts.create("ana", "fjalëkalimi im", clock(), Role.CLERK)
     assert accounts.sign_in("ana", "fjale\u0308kalimi im", "t", clock())
 
 

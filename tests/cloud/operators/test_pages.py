@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from cloud.database.models.operators import AuditEntry
 from cloud.operators.access import Actor, audit
+from cloud.operators.roles import Role
 from tests.cloud.operators.conftest import PASSWORD
 
 NEW = "kalaja e Prizrenit"
@@ -93,7 +94,7 @@ def test_a_secure_cookie_where_pages_have_tls(sessions, accounts, clock, pages):
     from cloud.operators import pages as operator_pages
     from cloud.web.application import build_pages
 
-    accounts.create("ana", PASSWORD, clock())
+    accounts.create("ana", PASSWORD, clock(), Role.CLERK)
     router = operator_pages.router(sessions, accounts, now=clock, secure=True)
     app = build_pages("test", [router], pages=pages, secure=True)
     access.protect(app, sessions, now=clock, secure=True)
