@@ -62,6 +62,8 @@ class Device:
     linked: bool = True
     network: bool = True
     image_lost: bool = False
+    activates: bool = True
+    """Otherwise the power goes each time before the target has been told."""
     fetch: Callable[[int], m.Answered | None] = lambda _work: None
     cut_after: int | None = None
     slots: Slots = field(default_factory=Slots)
@@ -172,6 +174,8 @@ class Device:
             case m.Activate(_, version):
                 assert slots.staged == version, "only what is staged can be activated"
                 assert self.closed, "nobody can begin anything while it is activated"
+                if not self.activates:
+                    raise PowerCutError
                 slots.trial, slots.undone, slots.starts = version, "", 0
                 self._end_or(m.Activated(work))
             case m.Probe(_, version):

@@ -161,7 +161,7 @@ def test_a_sitting_that_nobody_ends_keeps_no_version_for_ever() -> None:
 def test_whenever_sittings_open_only_what_is_bad_interrupts_them(
     lengths: list[int], how: str, linked: bool, cuts: list[int]
 ) -> None:
-    """Sittings and pauses take turns, and the power goes meanwhile; within `trial_s` only the unwell interrupts."""
+    """Sittings and pauses take turns, the power goes meanwhile; only the unwell interrupts in its time."""
     one = device(health=HOWS[how], linked=linked)
     one.take(m.Ordered(order()))
     until = 0.0
@@ -179,7 +179,7 @@ def test_whenever_sittings_open_only_what_is_bad_interrupts_them(
 
 @pytest.mark.parametrize("ends", [True, False], ids=["agent", "board"])
 def test_what_was_given_up_after_it_was_decided_to_keep_it_is_not_told_as_committed(ends: bool) -> None:
-    """Between the verdict on the disk and the commit the launcher gave the trial up, or the board went back."""
+    """After the verdict was saved the launcher gave the trial up, or the board went back."""
     one = device(ends=ends)
     one.journal.save(m.Entry(order=order(), state="trial", attempt=1, verdict=core.COMMIT))
     one.slots.undone = NEW
@@ -346,6 +346,13 @@ def test_a_version_that_ends_the_agent_again_and_again_is_rolled_back() -> None:
         one.boot()
         one.run(until_s=one.now + 5)
     assert (one.told.state, one.told.code) == ("rolled_back", "too-many-attempts")
+
+
+def test_an_activation_that_never_reaches_the_target_is_given_up() -> None:
+    one = device(activates=False)
+    one.order(order())
+    assert (one.told.state, one.told.code, one.slots.runs) == ("rolled_back", "too-many-attempts", OLD)
+    assert one.seen.count("Activate") == core.ATTEMPTS_MAX
 
 
 @pytest.mark.parametrize("refused", range(1, 30))
