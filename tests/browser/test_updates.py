@@ -21,7 +21,7 @@ from cloud.web.pages import LANGUAGE_COOKIE, Pages
 from contract.languages import LANGUAGES
 from contract.updates import UPDATE, UpdateCode
 from tests.browser.conftest import NewPage, Serve
-from tests.browser.looking import PHONE, SIZES, look_ok
+from tests.browser.looking import DESKTOP, PHONE, look_ok
 from tests.cloud.conftest import Clock
 from tests.cloud.updates.conftest import Plane, control_plane
 
@@ -111,9 +111,8 @@ def test_staff_assign_watch_and_cancel(desk: Desk, serve: Serve, new_page: NewPa
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
-@pytest.mark.parametrize("size", ["phone", "desktop"])
 def test_every_language_and_size_is_fit_to_look_at(
-    lang: str, size: str, desk: Desk, serve: Serve, new_page: NewPage
+    lang: str, desk: Desk, serve: Serve, new_page: NewPage
 ) -> None:
     """One roll-out for each state, so that every chip and many reasons are on the pages."""
     reasons = dict(zip(UPDATE.states, UpdateCode, strict=False))
@@ -126,13 +125,17 @@ def test_every_language_and_size_is_fit_to_look_at(
     desk.plane.news(back, "kiosk-01", state="rolled_back", code="self-test-failed", detail=UNWELL, **found)
     desk.plane.news(back, "kiosk-02", state="downloading", code="unreachable", attempt=7, **found)
     url = serve(desk.app).url
-    page = desk.open(new_page, url, "/updates", lang, size=SIZES[size])
+    page = desk.open(new_page, url, "/updates", lang)
     assert page.locator("html").get_attribute("lang") == lang
     assert page.locator("[data-refresh] tbody tr").count() == len(UPDATE.states) + 1
-    look_ok(page, f"updates-{lang}")
+    for size in (DESKTOP, PHONE):
+        page.set_viewport_size(size)
+        look_ok(page, f"updates-{lang}")
     page.goto(f"{url}/updates/{back}")
     expect(page.locator("td [lang=en]").first).to_have_text(UNWELL)
-    look_ok(page, f"update-{lang}")
+    for size in (DESKTOP, PHONE):
+        page.set_viewport_size(size)
+        look_ok(page, f"update-{lang}")
 
 
 def test_a_repository_that_cannot_be_read_is_said(desk: Desk, serve: Serve, new_page: NewPage) -> None:

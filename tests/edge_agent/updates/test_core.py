@@ -366,6 +366,42 @@ def test_a_full_disk_only_delays(refused: int) -> None:
     assert not one.closed
 
 
+def test_a_target_that_never_takes_the_image_is_given_up() -> None:
+    one = device(silent=(m.Stage,))
+    one.order(order())
+    assert (one.told.state, one.told.code, one.told.detail) == ("failed", "unavailable", "no answer")
+    assert one.seen.count("Stage") == core.AGAIN_MAX
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["agent", "board"])
+def test_a_target_that_gives_no_answer_on_trial_is_taken_back(ends: bool) -> None:
+    one = device(ends=ends, silent=(m.Probe,))
+    one.order(order())
+    assert (one.told.state, one.told.code, one.slots.runs) == ("rolled_back", "no-answer", OLD)
+    assert one.now < LIMITS.self_test_s + 3 * core.AGAIN_S
+
+
+def test_of_two_assignments_that_a_power_cut_left_open_the_newer_counts() -> None:
+    one = device()
+    for update, version in (("u-1", NEW), ("u-2", "3.0.0")):
+        one.journal.save(m.Entry(order=order(update, version), state="assigned"))
+    one.boot()
+    one.run()
+    assert (one.cloud["u-1"].state, one.cloud["u-1"].code) == ("failed", "superseded")
+    assert (one.cloud["u-2"].state, one.slots.runs) == ("committed", "3.0.0")
+
+
+@pytest.mark.parametrize("refused", range(1, 8))
+def test_news_that_the_outbox_does_not_take_is_told_later(refused: int) -> None:
+    one = device()
+    one.refuse_news = refused
+    one.order(order())
+    assert one.refuse_news == 0
+    assert (one.told.state, one.slots.runs) == ("committed", NEW)
+    entry = one.journal.entries(order().component)[0]
+    assert entry.told == entry.revision == one.told.revision
+
+
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=6), st.sampled_from(sorted(HOWS)), st.booleans())
 def test_however_often_the_power_goes_one_version_runs_at_the_end(
     cuts: list[int], how: str, ends: bool
