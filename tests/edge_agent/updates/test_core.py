@@ -366,6 +366,31 @@ def test_a_full_disk_only_delays(refused: int) -> None:
     assert not one.closed
 
 
+def test_with_the_link_the_repository_is_asked_again_soon() -> None:
+    away = [True]
+    one = device(
+        fetch=lambda work: (
+            m.Failed(work, "no route", again=True, code=UpdateCode.UNREACHABLE) if away else None
+        )
+    )
+    one.take(m.Ordered(order()))
+    one.run(until_s=4 * core.FETCH_WAITS_S[-1])
+    away.clear()
+    one.take(m.LinkUp())
+    one.run(until_s=one.now + core.FETCH_WAITS_S[0])
+    assert one.told.state == "committed"
+
+
+def test_only_so_many_ended_updates_are_remembered() -> None:
+    one = device()
+    for number in range(core.KEPT_ENDED + 10):
+        one.order(order(f"u-{number}", f"2.0.{number}"))
+    assert one.slots.runs == f"2.0.{core.KEPT_ENDED + 9}"
+    one.course.handle(m.Started(), one.now)
+    assert len(one.journal.entries(order().component)) == core.KEPT_ENDED
+    assert len(one.course._entries) <= core.KEPT_ENDED
+
+
 def test_a_target_that_never_takes_the_image_is_given_up() -> None:
     one = device(silent=(m.Stage,))
     one.order(order())
