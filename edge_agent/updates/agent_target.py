@@ -98,7 +98,8 @@ class AgentTarget:
         undone = state.undone.sentence if state.undone and state.undone.version == version else ""
         if trial is None:
             if self._running != version or undone:
-                raise RefusedError(f"version {self._running} runs, not {version}" + (undone and f": {undone}"))
+                why = f": {undone}" if undone else ""
+                raise RefusedError(f"version {self._running} runs, not {version}{why}")
             return
         if trial.version != version or self._running != version:
             raise RefusedError(f"version {trial.version} is on trial, not {version}")

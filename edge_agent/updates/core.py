@@ -324,9 +324,7 @@ class Course:
         self._due = now + PROBE_S
         return []
 
-    def _take_back(
-        self, entry: Entry, code: UpdateCode, found: str, busy: str, now: Instant
-    ) -> list[Effect]:
+    def _take_back(self, entry: Entry, code: UpdateCode, found: str, busy: str, now: Instant) -> list[Effect]:
         """Roll back a version that has not proved itself; while the device is in use, only wait for it to be.
 
         A sitting may open in the middle of a recorder's trial. To commit restarts nothing and is done at

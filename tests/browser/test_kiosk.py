@@ -68,7 +68,7 @@ def _gallery() -> dict[str, Screen]:
     shown["counter"] = replace(BASE, step=Step.COUNTER, whom=Whom.PROXY)
     shown["counter-printed"] = replace(BASE, step=Step.COUNTER, whom=Whom.PROXY, slip_printed=True)
     shown["counter-not-printed"] = replace(BASE, step=Step.COUNTER, whom=Whom.PROXY, slip_printed=False)
-    for blocked in (Reason.PAPER, Reason.PRINTER, Reason.LINK, Reason.BUSY):
+    for blocked in (Reason.PAPER, Reason.PRINTER, Reason.LINK, Reason.BUSY, Reason.UPDATE):
         shown[f"closed-{blocked.value}"] = replace(BASE, blocked=blocked)
     for notice in (Notice.MISREAD, Notice.EXPIRED, Notice.UNKNOWN):
         shown[f"identify-{notice.value}"] = replace(BASE, step=Step.IDENTIFY, notice=notice, tries_left=3)
@@ -110,6 +110,7 @@ MAIN = (
     "done-missing",
     "doubt-confirmed",
     "kinds",
+    "closed-update",
 )
 
 
@@ -407,6 +408,26 @@ def test_the_countdown_is_seen_and_more_time_is_given(
     expect(warning).to_be_hidden(timeout=WAIT_MS)
     heading(page, "Cili dokument ju duhet?")
     heading(page, "Mirë se vini")
+
+
+def test_an_update_closes_the_kiosk_and_opens_it_again(start: Start, new_page: NewPage) -> None:
+    kiosk = start(Rig())
+    page = new_page(KIOSK)
+    page.goto(kiosk.url)
+    heading(page, "Mirë se vini")
+    assert kiosk.do(kiosk.kiosk.busy) == ""
+    kiosk.do(kiosk.kiosk.close)
+    expect(page.get_by_text("Ky kiosk po përditësohet.")).to_be_visible(timeout=WAIT_MS)
+    page.get_by_role("button", name="English").click()
+    expect(page.get_by_text("This kiosk is being updated.")).to_be_visible(timeout=WAIT_MS)
+    assert kiosk.do(kiosk.kiosk.busy) == "", "to read it in another language begins no visit"
+    assert problems(page) == []
+    assert axe_violations(page) == []
+    kiosk.do(kiosk.kiosk.open)
+    expect(page.get_by_text("This kiosk is being updated.")).to_be_hidden(timeout=WAIT_MS)
+    page.get_by_role("button", name="Shqip").click()
+    heading(page, "Cili dokument ju duhet?")
+    assert kiosk.do(kiosk.kiosk.busy) == "a visit is open at the kiosk"
 
 
 def test_an_agent_that_is_gone_is_told_and_the_page_comes_back(start: Start, new_page: NewPage) -> None:

@@ -15,18 +15,23 @@ import pytest
 
 from simulators.city.citizen import Citizen
 from simulators.city.city import City
+from simulators.city.firmware import FACTORY, IoBoard
 from simulators.city.folder import Folder
 from simulators.city.hardware import CityHands
 from simulators.city.plan import Plan
 from simulators.city.releases import replace
 from simulators.city.report import Report
 from simulators.city.story import Story
+from simulators.city.story_firmware import FirmwareStory
 from simulators.city.story_updates import UpdateStory
+from simulators.devices.board.flash import Layout
 
 KIOSK = "kiosk-01"
 STATES = ("assigned", "downloading", "verified", "staged", "activating", "trial")
 MAIN = "edge_agent/__main__.py"
 BEGIN = "if __name__"
+HALF_BYTES, PIECE_BYTES = 32 * 1024, 1024
+"""Of the image of 64 KiB on the board."""
 
 
 class ImpatientCity(City):
@@ -70,6 +75,34 @@ class Town:
         log = (self.city.folder.logs / f"{KIOSK}.log").read_text(errors="replace")
         return any(f'"{update}"' in line and f'"state":"{state}"' in line for line in log.splitlines())
 
+    async def kill(self) -> None:
+        """kill -9 the agent and all that it has started; it has been started again when this returns."""
+        child = self.city.children[KIOSK]
+        starts = child.starts
+        child.kill()
+        async with asyncio.timeout(60):
+            while child.starts == starts:
+                await asyncio.sleep(0.01)
+
+    @property
+    def half_flashed(self) -> bool:
+        """Whether the board's other slot holds the beginning of an image and not its end."""
+        with (self.city.folder.device(KIOSK) / "board" / "flash").open("rb") as flash:
+            flash.seek(Layout().slot_at(1))
+            slot = flash.read(HALF_BYTES + PIECE_BYTES)
+        return not _blank(slot[:PIECE_BYTES]) and _blank(slot[HALF_BYTES:])
+
+    def power_cycle_board(self) -> None:
+        """Its power goes and comes back; it starts with what its flash holds."""
+        hardware = self.city.kiosks[KIOSK]
+        assert hardware.board is not None
+        hardware.board.close()
+        hardware.board = IoBoard(self.city.folder.device(KIOSK) / "board", KIOSK, self.city.firmware)
+
+    async def board_runs(self) -> str:
+        """By the technician's tool."""
+        return await FirmwareStory(self.city, self.updates)._running(KIOSK)
+
     @property
     def hands(self) -> CityHands:
         """Those of some citizen."""
@@ -98,6 +131,10 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
             runner.run(story.staff.__aexit__())
             left = runner.run(city.stop())
     assert left == []
+
+
+def _blank(flash: bytes) -> bool:
+    return flash.count(0xFF) == len(flash)
 
 
 def broken(mistake: str) -> Callable[[Path], None]:
@@ -139,23 +176,67 @@ def test_an_agent_that_is_killed_in_any_state_ends_on_one_version(
     town: Town, version: str, states: tuple[str, ...]
 ) -> None:
     async def life() -> dict[str, Any]:
-        child = town.city.children[KIOSK]
         update = await town.updates.assign(await town.city.releases.publish_agent(version), KIOSK)
         for state in states:
             async with asyncio.timeout(60):
                 while not town.moved(update, state):
                     await asyncio.sleep(0.005)
-            starts = child.starts
-            child.kill()
-            async with asyncio.timeout(60):
-                while child.starts == starts:
-                    await asyncio.sleep(0.01)
+            await town.kill()
         return await town.updates.ended(update, KIOSK)
 
     told = town.run(life())
     assert (told["state"], told["code"]) == ("committed", "")
     town.run(town.until_runs(version))
     assert town.slots["trial"] is None
+
+
+@pytest.mark.long
+def test_an_agent_that_is_killed_while_its_update_waits_goes_on_with_it(town: Town) -> None:
+    async def life() -> dict[str, Any]:
+        path = await town.city.releases.publish_agent("0.3.2")
+        async with Citizen(KIOSK, town.city.kiosk_url(KIOSK), "en", town.hands) as citizen:
+            await citizen.see("welcome")
+            await citizen.press("language:en")
+            await citizen.see("kinds")
+            update = await town.updates.assign(path, KIOSK)
+            async with asyncio.timeout(60):
+                while not town.moved(update, "waiting"):
+                    await asyncio.sleep(0.005)
+            assert await citizen.see("kinds") == "kinds"
+            await town.kill()  # and the visit is gone with it
+        return await town.updates.ended(update, KIOSK)
+
+    told = town.run(life())
+    assert (told["state"], told["code"]) == ("committed", "")
+    town.run(town.until_runs("0.3.2"))
+    assert town.slots["trial"] is None
+
+
+@pytest.mark.long
+def test_an_agent_that_is_killed_in_mid_flash_leaves_a_board_that_starts(town: Town) -> None:
+    async def life() -> dict[str, Any]:
+        child = town.city.children[KIOSK]
+        path = "firmware/io-board-1.3.0.bin"
+        image = await asyncio.to_thread(town.city.firmware.image, "1.3.0")
+        assert image.stat().st_size > 2 * HALF_BYTES
+        await town.city.releases.publish(path, image, "1.3.0")
+        update = await town.updates.assign(path, KIOSK)
+        async with asyncio.timeout(60):
+            while not town.half_flashed:
+                await asyncio.sleep(0.002)
+        child.hold()
+        child.kill()
+        await child.fallen(len(child.exits) + 1)
+        assert town.half_flashed, "the image was whole before the agent was killed"
+        await asyncio.to_thread(town.power_cycle_board)
+        assert await town.board_runs() == FACTORY
+        child.release()
+        return await town.updates.ended(update, KIOSK)
+
+    told = town.run(life())
+    assert (told["state"], told["code"]) == ("committed", "")
+    town.power_cycle_board()
+    assert town.run(town.board_runs()) == "1.3.0"
 
 
 def test_a_release_that_does_not_start_is_rolled_back(town: Town) -> None:

@@ -56,14 +56,19 @@ class Plane:
 
 @pytest.fixture
 def plane(sessions: sessionmaker[Session], clock: Clock, tmp_path: Path) -> Plane:
-    make_keys(tmp_path / "keys")
-    repository = Repository(tmp_path / "repository", tmp_path / "keys", clock.at)
+    return control_plane(sessions, clock, tmp_path)
+
+
+def control_plane(sessions: sessionmaker[Session], clock: Clock, folder: Path) -> Plane:
+    """One with its keys and its repository in `folder`."""
+    make_keys(folder / "keys")
+    repository = Repository(folder / "repository", folder / "keys", clock.at)
     repository.create()
     for path, version in ((OLDER, "0.9.0"), (AGENT, "0.10.0"), (BOARD, "1.3.0")):
-        (tmp_path / "file").write_bytes(path.encode() * 100)
-        repository.add(path, tmp_path / "file", version)
+        (folder / "file").write_bytes(path.encode() * 100)
+        repository.add(path, folder / "file", version)
     repository.publish()
-    catalogue = Catalogue(tmp_path / "repository", tmp_path / "keys" / "timestamp-1.pem")
+    catalogue = Catalogue(folder / "repository", folder / "keys" / "timestamp-1.pem")
     jobs = Jobs(sessions=sessions, publish=lambda *_: None, clock=clock)
 
     def create(session: Session, job: str, document: msgspec.Struct, devices: Any) -> None:
@@ -83,4 +88,4 @@ def plane(sessions: sessionmaker[Session], clock: Clock, tmp_path: Path) -> Plan
                 Device(device=device, kind=kind, site="x", registered_at=datetime(2026, 1, 1, tzinfo=UTC))
             )
     assert clock.at == START
-    return Plane(updates, jobs, catalogue, tmp_path / "repository", sessions, clock)
+    return Plane(updates, jobs, catalogue, folder / "repository", sessions, clock)

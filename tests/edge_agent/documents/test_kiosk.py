@@ -381,7 +381,7 @@ def test_for_an_update_the_kiosk_is_closed_only_when_nobody_is_there() -> None:
         await citizen.ready()
         assert kiosk.busy() == ""
         kiosk.close()
-        assert "Kjo kioskë po përditësohet" in await citizen.page()
+        assert "Ky kiosk po përditësohet" in await citizen.page()
         await citizen.press("language:sq")
         assert (kiosk.screen.step, kiosk.screen.blocked) == (Step.WELCOME, Reason.UPDATE)
         rig.printer.reasons = ()

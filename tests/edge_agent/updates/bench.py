@@ -62,7 +62,11 @@ class Device:
     linked: bool = True
     network: bool = True
     image_lost: bool = False
+    activates: bool = True
+    """Otherwise the power goes each time before the target has been told."""
     fetch: Callable[[int], m.Answered | None] = lambda _work: None
+    silent: tuple[type[m.Work], ...] = ()
+    """What the target gives no answer to."""
     cut_after: int | None = None
     slots: Slots = field(default_factory=Slots)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
@@ -74,6 +78,7 @@ class Device:
     boots: int = 0
     seen: list[str] = field(default_factory=list)
     refuse_saves: int = 0
+    refuse_news: int = 0
     interrupted: int = 0
     """How often a version was taken back while the device was in use."""
 
@@ -126,6 +131,9 @@ class Device:
                 return self._save(entry)
             case m.Answer(update, refused):
                 self.answers.append((update, refused))
+            case m.Tell() if self.refuse_news:
+                self.refuse_news -= 1
+                self.take(m.NotTold())
             case m.Tell(news):
                 known = self.cloud.get(news.update)
                 if known is None or news.revision > known.revision:
@@ -154,6 +162,9 @@ class Device:
     def _work(self, effect: m.Work) -> None:
         work, slots = effect.work, self.slots
         self._saved_before(effect)
+        if isinstance(effect, self.silent):
+            self.take(m.Failed(work, "no answer", again=True))
+            return
         match effect:
             case m.Look():
                 self.take(m.Looked(work, slots.runs))
@@ -172,6 +183,8 @@ class Device:
             case m.Activate(_, version):
                 assert slots.staged == version, "only what is staged can be activated"
                 assert self.closed, "nobody can begin anything while it is activated"
+                if not self.activates:
+                    raise PowerCutError
                 slots.trial, slots.undone, slots.starts = version, "", 0
                 self._end_or(m.Activated(work))
             case m.Probe(_, version):

@@ -161,7 +161,7 @@ def test_a_sitting_that_nobody_ends_keeps_no_version_for_ever() -> None:
 def test_whenever_sittings_open_only_what_is_bad_interrupts_them(
     lengths: list[int], how: str, linked: bool, cuts: list[int]
 ) -> None:
-    """Sittings and pauses take turns, and the power goes meanwhile; within `trial_s` only the unwell interrupts."""
+    """Sittings and pauses take turns, the power goes meanwhile; only the unwell interrupts in its time."""
     one = device(health=HOWS[how], linked=linked)
     one.take(m.Ordered(order()))
     until = 0.0
@@ -179,7 +179,7 @@ def test_whenever_sittings_open_only_what_is_bad_interrupts_them(
 
 @pytest.mark.parametrize("ends", [True, False], ids=["agent", "board"])
 def test_what_was_given_up_after_it_was_decided_to_keep_it_is_not_told_as_committed(ends: bool) -> None:
-    """Between the verdict on the disk and the commit the launcher gave the trial up, or the board went back."""
+    """After the verdict was saved the launcher gave the trial up, or the board went back."""
     one = device(ends=ends)
     one.journal.save(m.Entry(order=order(), state="trial", attempt=1, verdict=core.COMMIT))
     one.slots.undone = NEW
@@ -348,6 +348,13 @@ def test_a_version_that_ends_the_agent_again_and_again_is_rolled_back() -> None:
     assert (one.told.state, one.told.code) == ("rolled_back", "too-many-attempts")
 
 
+def test_an_activation_that_never_reaches_the_target_is_given_up() -> None:
+    one = device(activates=False)
+    one.order(order())
+    assert (one.told.state, one.told.code, one.slots.runs) == ("rolled_back", "too-many-attempts", OLD)
+    assert one.seen.count("Activate") == core.ATTEMPTS_MAX
+
+
 @pytest.mark.parametrize("refused", range(1, 30))
 def test_a_full_disk_only_delays(refused: int) -> None:
     one = device()
@@ -357,6 +364,67 @@ def test_a_full_disk_only_delays(refused: int) -> None:
         one.order(order())
     assert one.told.state == "committed"
     assert not one.closed
+
+
+def test_with_the_link_the_repository_is_asked_again_soon() -> None:
+    away = [True]
+    one = device(
+        fetch=lambda work: (
+            m.Failed(work, "no route", again=True, code=UpdateCode.UNREACHABLE) if away else None
+        )
+    )
+    one.take(m.Ordered(order()))
+    one.run(until_s=4 * core.FETCH_WAITS_S[-1])
+    away.clear()
+    one.take(m.LinkUp())
+    one.run(until_s=one.now + core.FETCH_WAITS_S[0])
+    assert one.told.state == "committed"
+
+
+def test_only_so_many_ended_updates_are_remembered() -> None:
+    one = device()
+    for number in range(core.KEPT_ENDED + 10):
+        one.order(order(f"u-{number}", f"2.0.{number}"))
+    assert one.slots.runs == f"2.0.{core.KEPT_ENDED + 9}"
+    one.course.handle(m.Started(), one.now)
+    assert len(one.journal.entries(order().component)) == core.KEPT_ENDED
+    assert len(one.course._entries) <= core.KEPT_ENDED
+
+
+def test_a_target_that_never_takes_the_image_is_given_up() -> None:
+    one = device(silent=(m.Stage,))
+    one.order(order())
+    assert (one.told.state, one.told.code, one.told.detail) == ("failed", "unavailable", "no answer")
+    assert one.seen.count("Stage") == core.AGAIN_MAX
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["agent", "board"])
+def test_a_target_that_gives_no_answer_on_trial_is_taken_back(ends: bool) -> None:
+    one = device(ends=ends, silent=(m.Probe,))
+    one.order(order())
+    assert (one.told.state, one.told.code, one.slots.runs) == ("rolled_back", "no-answer", OLD)
+    assert one.now < LIMITS.self_test_s + 3 * core.AGAIN_S
+
+
+def test_of_two_assignments_that_a_power_cut_left_open_the_newer_counts() -> None:
+    one = device()
+    for update, version in (("u-1", NEW), ("u-2", "3.0.0")):
+        one.journal.save(m.Entry(order=order(update, version), state="assigned"))
+    one.boot()
+    one.run()
+    assert (one.cloud["u-1"].state, one.cloud["u-1"].code) == ("failed", "superseded")
+    assert (one.cloud["u-2"].state, one.slots.runs) == ("committed", "3.0.0")
+
+
+@pytest.mark.parametrize("refused", range(1, 8))
+def test_news_that_the_outbox_does_not_take_is_told_later(refused: int) -> None:
+    one = device()
+    one.refuse_news = refused
+    one.order(order())
+    assert one.refuse_news == 0
+    assert (one.told.state, one.slots.runs) == ("committed", NEW)
+    entry = one.journal.entries(order().component)[0]
+    assert entry.told == entry.revision == one.told.revision
 
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=6), st.sampled_from(sorted(HOWS)), st.booleans())
