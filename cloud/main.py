@@ -27,7 +27,7 @@ from cloud.captions import pages as caption_pages
 from cloud.captions import staff as caption_staff
 from cloud.captions.hub import Hub
 from cloud.captions.run import Captions
-from cloud.captions.sittings import told_by
+from cloud.captions.sittings import overtaken, told_by
 from cloud.database import migrate
 from cloud.database.engine import connect
 from cloud.database.lock import executor_lock, executor_lock_in
@@ -248,6 +248,8 @@ def _captions(ground: Ground, jobs: Jobs) -> Captions:
             queued_expiry_s=SITTING_WAITS_S,
             retries=RETRIES_MAX,
         )
+        for older in overtaken(jobs.waiting(session, device), document.session, document.version):
+            jobs.cancel(session, older)
 
     captions = Captions(ground.sessions, create_job, Hub())
     captions.load()

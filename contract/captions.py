@@ -58,7 +58,8 @@ class SetSitting(msgspec.Struct, frozen=True, kw_only=True):
     """The job document that tells a recorder in which state the sitting of its hall is.
 
     `version` grows with each change; a recorder keeps the highest it has seen. `opened_at` (ms UTC) is
-    the zero of the segments' positions.
+    the zero of the segments' positions. `changed_at` (ms UTC) is when this version
+    began; an older control plane does not say it.
     """
 
     operation: Literal["set-sitting"] = "set-sitting"
@@ -68,14 +69,17 @@ class SetSitting(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     lang: str
     opened_at: int
+    changed_at: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class CaptionSegment(msgspec.Struct, frozen=True, kw_only=True):
     """Body of `caption-partial` and `caption-final`.
 
     `segment` counts 1, 2, 3 … within session and channel; `revision` only grows within a segment.
-    `start_ms` and `end_ms` are positions in the audio since the session was opened. A partial's text
-    replaces the one before; the first `stable` characters will not change any more.
+    `start_ms` and `end_ms` are since the session was opened, by the server's clock: the words were said
+    neither before the one nor after the other; the two are further apart than the words are long, by as much
+    as the time is uncertain. A partial's text replaces the one before; the first `stable` characters will not
+    change any more.
     """
 
     session: str

@@ -33,7 +33,7 @@ from edge_agent.link.journal import SqliteJournal
 from edge_agent.link.mqtt import MqttTransport
 from edge_agent.link.outbox import Bounds
 from edge_agent.link.run import Link
-from edge_agent.ports import Occupancy, Operation, SelfTest
+from edge_agent.ports import Occupancy, Operation, SelfTest, ServerTime
 from edge_agent.settings import Recorder, Settings, load
 from edge_agent.telemetry.run import Readings, Telemetry
 from edge_agent.telemetry.sensors import Machine
@@ -62,7 +62,8 @@ Run = Callable[[], Awaitable[None]]
 class Parts:
     """What one kind of device adds: named tasks, operations of jobs, readings of telemetry.
 
-    `busy` says whether somebody uses it now; `self_test` asks its hardware whether it answers.
+    `busy` says whether somebody uses it now; `self_test` asks its hardware whether it answers; `hears_time`
+    is told the server's time.
     """
 
     tasks: dict[str, Run] = field(default_factory=dict)
@@ -71,6 +72,7 @@ class Parts:
     busy: Occupancy = field(default_factory=OpenPremises)
     self_test: SelfTest = field(default_factory=dict)
     board: BoardTarget | None = None
+    hears_time: Callable[[ServerTime], None] | None = None
 
 
 @dataclass
@@ -163,6 +165,8 @@ async def _live(settings: Settings, file: Path) -> int:
         parts.operations |= update_operations(updates)
     parts.operations |= _operations(settings, link, https, end, parts.board)
     jobs = Jobs(link=link, journal=job_journal, operations=parts.operations)
+    if parts.hears_time is not None:
+        jobs.on_server_time(parts.hears_time)
     telemetry = Telemetry(
         link=link,
         period_s=settings.telemetry.period_s,
@@ -274,6 +278,7 @@ def _parts(settings: Settings, link: Link, https: DeviceHttps) -> Parts:
             ],
             busy=captions,
             self_test={"microphone": captions.microphone_trouble},
+            hears_time=captions.time_told,
         )
     log.warning("hardware_not_configured", extra={"device": settings.device, "kind": settings.kind})
     return Parts()

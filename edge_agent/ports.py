@@ -76,14 +76,25 @@ class Occupancy(Protocol):
         """Take new work again."""
 
 
+@dataclass(frozen=True)
+class ServerTime:
+    """What the server's clock says now: ms since 1970 UTC, not before the one and not after the other."""
+
+    earliest_ms: int
+    latest_ms: int
+
+
 class SoundSink(Protocol):
     """Follows a microphone that another way has in its hands, and the sittings that it is used for.
 
     Positions count samples of this start of the agent. Every call returns at once and raises nothing.
     """
 
-    def sitting_told(self, told: SetSitting, position: int, wall_ms: int) -> None:
-        """The newest state of a sitting is in force from `position` on; `wall_ms` is the clock there."""
+    def sitting_told(self, told: SetSitting, position: int, at_ms: int | None) -> None:
+        """The newest state of a sitting is in force from `position` on.
+
+        `at_ms` is the server's time there, in ms since 1970 UTC; it is always told of an open sitting.
+        """
 
     def heard(self, position: int, pcm: bytes) -> None:
         """The microphone gave whole 16-bit samples, the first of them at `position`."""

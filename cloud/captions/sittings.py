@@ -1,6 +1,7 @@
 """Sittings in the database: created, changed, listed; each change goes to the recorder as a job."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -106,12 +107,12 @@ def change(
         )
     )
     if was_told or sitting.opened_at is not None:
-        create_job(database, job_id(sitting), sitting.device, document(sitting))
+        create_job(database, job_id(sitting), sitting.device, document(sitting, now))
     return sitting
 
 
-def document(sitting: Sitting) -> SetSitting:
-    """The job document that tells the recorder of the sitting's present state."""
+def document(sitting: Sitting, changed_at: datetime) -> SetSitting:
+    """The job document that tells the recorder of the sitting's state, in which it is since `changed_at`."""
     assert sitting.opened_at is not None, "a recorder first hears of a sitting when it is opened"
     return SetSitting(
         session=sitting.session,
@@ -120,6 +121,7 @@ def document(sitting: Sitting) -> SetSitting:
         version=sitting.version,
         lang=sitting.lang,
         opened_at=int(sitting.opened_at.timestamp() * 1000),
+        changed_at=math.ceil(changed_at.timestamp() * 1000),
     )
 
 
@@ -134,6 +136,16 @@ def told_by(job: str) -> tuple[str, int] | None:
     if not job.startswith(JOB_PREFIX) or not dash or not version.isdecimal():
         return None
     return session, int(version)
+
+
+def overtaken(jobs: Iterable[str], session: str, version: int) -> list[str]:
+    """Those of `jobs` that carry a version of the sitting before `version`.
+
+    A recorder that was away must not play them one by one: it would listen for a moment in each part.
+    """
+    return [
+        job for job in jobs for told in [told_by(job)] if told and told[0] == session and told[1] < version
+    ]
 
 
 def halls(database: Session) -> list[str]:

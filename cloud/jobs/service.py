@@ -147,6 +147,10 @@ class Jobs:
             self._tell(each.device, each.execution)
         return len(due)
 
+    def waiting(self, session: Session, device: str) -> list[str]:
+        """The jobs that a device has not ended, oldest first."""
+        return [stored.execution.job for stored in store.pending(session, device)]
+
     def status(self, session: Session, job_id: str, device: str) -> Status | None:
         """The state of the latest execution of a job on a device; None where there is none."""
         stored = store.find(session, job_id, device)

@@ -3,6 +3,10 @@
 Only while a sitting is open is sound kept, recognised or sent. When it closes, the child is stopped and the
 sound dropped, so that nothing of what is in flight can come out. A child that dies is started again and
 hears the sound from the end of the last final line on.
+
+What is said is dated by the server's clock, never by the device's own. Before the server has told its time,
+which it does with the first answer on a connection, nothing is recognised: words that cannot be dated could
+be of a part that was closed meanwhile.
 """
 
 from collections import deque
@@ -13,6 +17,7 @@ from typing import assert_never
 import msgspec
 
 from contract.captions import SITTING, TEXT_LENGTH_MAX, CaptionSegment, CaptionState, SetSitting
+from edge_agent.captions.bearing import Bearing, Moment
 from edge_agent.captions.child_protocol import Failed, Guess, Heard, Message, Ready, Said
 from edge_agent.captions.memory import SITTINGS_MAX, Memory, Sitting
 
@@ -39,16 +44,21 @@ UNSENT_MAX = 200
 class Started:
     """The agent begins; the sound's position is 0."""
 
-    wall_ms: int
-
 
 @dataclass(frozen=True)
 class SittingSet:
-    """The cloud tells the state of a sitting; `position` is the newest sample, `wall_ms` the clock there."""
+    """The cloud tells the state of a sitting; `position` is the newest sample."""
 
     told: SetSitting
     position: int
-    wall_ms: int
+
+
+@dataclass(frozen=True)
+class TimeTold:
+    """The server tells its time; `moment` is when the sample at `position` was heard."""
+
+    position: int
+    moment: Moment
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,7 @@ class TimePassed:
 Event = (
     Started
     | SittingSet
+    | TimeTold
     | MicrophoneHeard
     | MicrophoneLost
     | RecogniserSpoke
@@ -111,11 +122,14 @@ Event = (
 
 @dataclass(frozen=True)
 class TellSitting:
-    """Tell those who follow the microphone too that this is the state of a sitting now."""
+    """Tell those who follow the microphone too that this is the state of a sitting now.
+
+    `at_ms` is the server's time at `position`, in ms since 1970 UTC; always known if the sitting is open.
+    """
 
     told: SetSitting
     position: int
-    wall_ms: int
+    at_ms: int | None
 
 
 @dataclass(frozen=True)
@@ -230,11 +244,9 @@ class _Restarts:
 
 @dataclass
 class _Listening:
-    """The open sitting: `zero_ms` is its time at the sample `anchor`; all before `settled` is done with."""
+    """The open sitting; all sound before the sample `settled` is done with."""
 
     told: SetSitting
-    anchor: int
-    zero_ms: int
     settled: int
     generation: int
     alive_at: Instant
@@ -250,7 +262,7 @@ class Captioner:
     def __init__(self, memory: Memory, languages: Sequence[str], rate_hz: int) -> None:
         self._sittings = {sitting.name: sitting for sitting in memory.sittings}
         self._languages = tuple(languages)
-        self._rate = rate_hz
+        self._bearing = Bearing(rate_hz)
         self._listening: _Listening | None = None
         self._generation = 0
         self._recogniser = _Restarts(RECOGNISER_BACKOFF_S)
@@ -263,17 +275,15 @@ class Captioner:
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
         """What to do, in this order."""
+        effects: list[Effect]
         match event:
-            case Started(wall_ms):
-                effects: list[Effect] = [StartMicrophone()]
-                current = next(reversed(self._sittings.values()), None)
-                effects += [
-                    TellSitting(sitting.told, 0, wall_ms)
-                    for sitting in self._sittings.values()
-                    if sitting is current or sitting.told.state != OPEN
-                ]
-                if current is not None and current.told.state == OPEN:
-                    effects += self._listen(current.told, 0, wall_ms, now)
+            case Started():
+                closed = [sitting.told for sitting in self._sittings.values() if sitting.told.state != OPEN]
+                effects = [StartMicrophone(), *(TellSitting(told, 0, None) for told in closed)]
+                if self._sittings and self._current().told.state == OPEN:
+                    effects.append(Note("time_awaited", {"session": self._current().told.session}))
+            case TimeTold(position, moment):
+                effects = self._time_told(position, moment, now)
             case SittingSet():
                 effects = self._set_sitting(event, now)
             case MicrophoneHeard():
@@ -311,6 +321,22 @@ class Captioner:
 
     # The sitting
 
+    def _time_told(self, position: int, moment: Moment, now: Instant) -> list[Effect]:
+        waited = not self._bearing.known
+        self._bearing.tell(position, moment)
+        if not waited or not self._sittings or self._current().told.state != OPEN:
+            return []
+        told = self._current().told
+        return [*self._tell_open(told, position), *self._listen(told, position, now)]
+
+    def _tell_open(self, told: SetSitting, position: int) -> list[Effect]:
+        """The open sitting has the microphone from `position` on, if that can be dated."""
+        if not self._bearing.known:
+            return [Note("time_awaited", {"session": told.session})]
+        if told.changed_at is not msgspec.UNSET:
+            self._bearing.not_before(position, told.changed_at)
+        return [TellSitting(told, position, self._bearing.at(position).earliest_ms)]
+
     def _set_sitting(self, event: SittingSet, now: Instant) -> list[Effect]:
         told = event.told
         name = (told.session, told.channel)
@@ -325,33 +351,36 @@ class Captioner:
             return [Answer(f"a sitting that is {known.told.state} cannot become {told.state}", refused=True)]
         current = next(reversed(self._sittings), None)
         sitting = Sitting(told=told, last_segment=known.last_segment if known is not None else 0)
-        tell = TellSitting(told, event.position, event.wall_ms)
         state = self._listening
-        if state is not None and name == current and _goes_on(state.told, told):
+        goes_on = state is not None and name == current and _goes_on(state.told, told)
+        tell: list[Effect] = [TellSitting(told, event.position, None)]
+        if told.state == OPEN and not goes_on:
+            tell = self._tell_open(told, event.position)
+        if state is not None and goes_on:
             state.told = told
             self._put_last(sitting)
-            return [tell, self._remember(), Answer(self._doing(told))]
+            return [*tell, self._remember(), Answer(self._doing(told))]
         if told.state == OPEN or name == current:
             # It takes the microphone: what was in flight for another sitting, or for its last state, goes.
-            effects: list[Effect] = [tell, *self._stop_listening()]
+            effects = [*tell, *self._stop_listening()]
             self._put_last(sitting)
             effects += [self._remember()]
-            effects += self._listen(told, event.position, event.wall_ms, now) if told.state == OPEN else []
+            effects += self._listen(told, event.position, now) if told.state == OPEN else []
             return [*effects, Answer(self._doing(told))]
         self._put_first(sitting)
         if state is None:
-            return [tell, self._remember(), Answer(self._doing(told))]
-        return [tell, self._remember(), Answer("noted; the microphone belongs to another sitting")]
+            return [*tell, self._remember(), Answer(self._doing(told))]
+        return [*tell, self._remember(), Answer("noted; the microphone belongs to another sitting")]
 
-    def _listen(self, told: SetSitting, position: int, wall_ms: int, now: Instant) -> list[Effect]:
+    def _listen(self, told: SetSitting, position: int, now: Instant) -> list[Effect]:
+        if not self._bearing.known:
+            return []
         if told.lang not in self._languages:
             return [Note("recognition_refused", {"session": told.session, "lang": told.lang})]
         self._generation += 1
         self._recogniser = _Restarts(RECOGNISER_BACKOFF_S)
         self._listening = _Listening(
             told,
-            anchor=position,
-            zero_ms=max(0, wall_ms - told.opened_at),
             settled=position,
             generation=self._generation,
             alive_at=now,
@@ -372,6 +401,8 @@ class Captioner:
     def _doing(self, told: SetSitting) -> str:
         if self._listening is not None:
             return f"recognising {told.lang}"
+        if told.state == OPEN and not self._bearing.known and told.lang in self._languages:
+            return f"recognising {told.lang} as soon as the server has told its time"
         if told.state == OPEN:
             return f"no captions: this recorder has no model for {told.lang}, only for {self._known()}"
         return f"nothing is recognised while the sitting is {told.state}"
@@ -481,16 +512,13 @@ class Captioner:
             revision=state.revision,
             state=as_,
             text=text,
-            start_ms=self._time_ms(state, heard.start),
-            end_ms=self._time_ms(state, heard.end),
+            start_ms=max(0, self._bearing.at(heard.start).earliest_ms - state.told.opened_at),
+            end_ms=max(0, self._bearing.at(heard.end).latest_ms - state.told.opened_at),
             lang=state.told.lang,
             source=SOURCE,
             stable=len(text) if as_ is CaptionState.FINAL else 0,
             confidence=heard.confidence,
         )
-
-    def _time_ms(self, state: _Listening, position: int) -> int:
-        return max(0, state.zero_ms + (position - state.anchor) * 1000 // self._rate)
 
     def _recogniser_lost(self, generation: int, reason: str, now: Instant) -> list[Effect]:
         state = self._listening
@@ -544,7 +572,9 @@ class Captioner:
 
 
 def _goes_on(before: SetSitting, now: SetSitting) -> bool:
-    """Whether the microphone goes on as before."""
+    """Whether the microphone goes on as before: no other state, such as closed, was between the two."""
+    if now.version != before.version + 1:
+        return False
     return (now.state, now.lang, now.opened_at) == (before.state, before.lang, before.opened_at)
 
 

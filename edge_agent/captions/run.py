@@ -14,6 +14,7 @@ from contract.captions import CaptionSegment, SetSitting
 from contract.errors import MalformedError as MalformedIdError
 from contract.messages import Lane
 from edge_agent.captions import core
+from edge_agent.captions.bearing import Moment
 from edge_agent.captions.child_protocol import Audio, Frame, Gap, Message
 from edge_agent.captions.loudness import Loudness
 from edge_agent.captions.memory import Memory
@@ -22,7 +23,7 @@ from edge_agent.captions.recogniser_process import RecogniserProcess, command
 from edge_agent.captions.ring import SAMPLE_BYTES, Ring
 from edge_agent.captions.sitting_file import SittingFile
 from edge_agent.errors import MalformedError, RefusedError, SettingsError, UnavailableError
-from edge_agent.ports import Link, SoundSink
+from edge_agent.ports import Link, ServerTime, SoundSink
 from edge_agent.settings import Recorder
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,8 @@ class Captions:
         self._tasks: asyncio.TaskGroup | None = None
         self._recognition: asyncio.Task[None] | None = None
         self._captioner: core.Captioner | None = None
-        self._tell(core.Started(_wall_ms()))
+        self._heard_at: float | None = None
+        self._tell(core.Started())
 
     @property
     def microphone_level_dbfs(self) -> float | None:
@@ -158,9 +160,24 @@ class Captions:
         except MalformedIdError as error:
             raise RefusedError(str(error)) from error
         asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        event = core.SittingSet(told, self._position, _wall_ms())
+        event = core.SittingSet(told, self._position_now())
         self._inbox.put_nowait((event, asked))
         return await asked
+
+    def time_told(self, told: ServerTime) -> None:
+        """The server has told its time just now; what is heard is dated by it from here on."""
+        position, late_ms = self._position_now(), BLOCK_MS
+        if self._heard_at is not None:
+            late_ms += round((time.monotonic() - self._heard_at) * 1000)
+        # The newest sample may have waited in the microphone's block, and for the block after it.
+        moment = Moment(told.earliest_ms - late_ms, told.latest_ms)
+        self._tell(core.TimeTold(position, moment))
+
+    def _position_now(self) -> int:
+        """The newest sample's; over a loss of the microphone, where it would be."""
+        if self._heard_at is not None:
+            return self._position
+        return max(self._position, int((time.monotonic() - self._began) * self._rate))
 
     # For updates, as `edge_agent.ports.Occupancy`.
 
@@ -223,9 +240,9 @@ class Captions:
         self, effect: core.Effect, asked: asyncio.Future[str] | None, failed: UnavailableError | None
     ) -> None:
         match effect:
-            case core.TellSitting(told, position, wall_ms):
+            case core.TellSitting(told, position, at_ms):
                 if self._sink is not None:
-                    self._sink.sitting_told(told, position, wall_ms)
+                    self._sink.sitting_told(told, position, at_ms)
             case core.Remember(memory):
                 await asyncio.to_thread(self._file.save, memory)
                 self._saved = True
@@ -280,6 +297,7 @@ class Captions:
             finally:
                 await microphone.close()
         except UnavailableError as error:
+            self._heard_at = None
             self._loudness.lost()
             if self._sink is not None:
                 self._sink.microphone_lost(self._position)
@@ -297,6 +315,7 @@ class Captions:
             if self._sink is not None:
                 self._sink.heard(self._position, pcm)
             self._position += len(pcm) // SAMPLE_BYTES
+            self._heard_at = time.monotonic()
             pcm = await microphone.read()
 
     def _keep(self, frame: Frame) -> None:
@@ -381,7 +400,3 @@ def _reason(error: BaseException) -> str:
 
 def _ids(segment: CaptionSegment) -> dict[str, str]:
     return {"session": segment.session, "channel": segment.channel}
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000

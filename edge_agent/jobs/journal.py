@@ -45,7 +45,10 @@ class Journal(Protocol):
         """It was begun and resumed so often."""
 
     def conclude(self, which: Key, outcome: Outcome) -> None:
-        """It ended."""
+        """It ended, and the cloud is to hear how: also where an older outcome had been settled.
+
+        A full disk can lose an outcome and keep its settling; after a restart the job then ends anew.
+        """
 
     def settle(self, which: Key) -> None:
         """The cloud knows; only the last `SETTLED_KEPT` of these are remembered."""
@@ -71,7 +74,7 @@ class MemoryJournal:
         self._change(which, lambda entry: replace(entry, attempts=attempts))
 
     def conclude(self, which: Key, outcome: Outcome) -> None:
-        self._change(which, lambda entry: replace(entry, outcome=outcome))
+        self._change(which, lambda entry: replace(entry, outcome=outcome, settled=False))
 
     def settle(self, which: Key) -> None:
         self._change(which, lambda entry: replace(entry, settled=True))
@@ -124,7 +127,7 @@ class SqliteJournal:
     def conclude(self, which: Key, outcome: Outcome) -> None:
         with transaction(self._db, self._path):
             self._db.execute(
-                "UPDATE executions SET status = ?, details = ? WHERE job = ? AND execution = ?",
+                "UPDATE executions SET status = ?, details = ?, settled = 0 WHERE job = ? AND execution = ?",
                 (outcome.status, msgspec.json.encode(outcome.details), *which),
             )
 

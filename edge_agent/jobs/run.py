@@ -13,7 +13,8 @@ from contract.messages import encode, read
 from edge_agent.errors import AgentError, UnavailableError
 from edge_agent.jobs import core as c
 from edge_agent.jobs.journal import Journal
-from edge_agent.ports import Link, Operation, Outcome
+from edge_agent.jobs.server_time import ServerClock
+from edge_agent.ports import Link, Operation, Outcome, ServerTime
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ class Jobs:
         self._operations = operations
         self._core = c.Jobs(link.boot, frozenset(operations), journal.entries())
         self._events: asyncio.Queue[c.Event] = asyncio.Queue()
+        self._server_clock = ServerClock()
+        self._hears_time: list[Callable[[ServerTime], None]] = []
         self._running: tuple[c.Key, asyncio.Task[None]] | None = None
         link.on_connected(lambda: self._events.put_nowait(c.Connected()))
         link.on_disconnected(lambda: self._events.put_nowait(c.Disconnected()))
@@ -35,6 +38,10 @@ class Jobs:
         link.subscribe("job-start-next-rejected", self._on_unanswerable)
         link.subscribe("job-update-accepted", self._on_accepted)
         link.subscribe("job-update-rejected", self._on_rejected)
+
+    def on_server_time(self, hear: Callable[[ServerTime], None]) -> None:
+        """Call `hear` with the server's time whenever it is told, before the job that came with it begins."""
+        self._hears_time.append(hear)
 
     async def run(self) -> None:
         """Do jobs until cancelled; a cancelled operation is resumed at the next start."""
@@ -56,6 +63,7 @@ class Jobs:
         for effect in effects:
             match effect:
                 case c.Ask(token):
+                    self._server_clock.ask(token, time.monotonic())
                     self._link.publish("job-start-next", {}, encode(Request(client_token=token)))
                 case c.Begin(execution):
                     try:
@@ -110,6 +118,10 @@ class Jobs:
         answer = read(payload, ExecutionAnswer)
         if answer.execution is not None:  # an id that no report could carry is refused here, and counted
             topics.build("job-update", device=answer.execution.thing_name, job=answer.execution.job_id)
+        now = self._server_clock.answered(answer.client_token, answer.timestamp, time.monotonic())
+        if now is not None:
+            for hear in self._hears_time:
+                hear(now)
         self._events.put_nowait(c.Handed(answer.client_token, answer.execution))
 
     def _on_unanswerable(self, _ids: Mapping[str, str], payload: bytes) -> None:

@@ -141,8 +141,8 @@ class Recorder:
         match event:
             case m.Started(records):
                 return self._started(records)
-            case m.SittingTold(told, position, wall_ms):
-                return self._sitting_told(told, position, wall_ms)
+            case m.SittingTold(told, position, at_ms):
+                return self._sitting_told(told, position, at_ms)
             case m.Sound(position, samples):
                 return self._sound(position, samples)
             case m.SoundDropped(position):
@@ -196,26 +196,27 @@ class Recorder:
 
     # The sitting
 
-    def _sitting_told(self, told: SetSitting, position: int, wall_ms: int) -> list[Effect]:
+    def _sitting_told(self, told: SetSitting, position: int, at_ms: int | None) -> list[Effect]:
         name = recording_id(told.session, told.channel)
         held = self._sitting is not None and self._sitting.recording == name
         if told.state == OPEN:
             if held:
                 return []
-            return [*self._interrupt(position), *self._begin_sitting(name, told, position, wall_ms)]
+            assert at_ms is not None, "an open sitting is told with the server's time"
+            return [*self._interrupt(position), *self._begin_sitting(name, told, position, at_ms)]
         effects = self._interrupt(position) if held else []
         if told.state == ENDED:
             effects += self._end(name, told)
         return effects
 
-    def _begin_sitting(self, name: str, told: SetSitting, position: int, wall_ms: int) -> list[Effect]:
+    def _begin_sitting(self, name: str, told: SetSitting, position: int, at_ms: int) -> list[Effect]:
         record = self._records.get(name) or _record(name, told)
         if record.state == "finished":
             return [m.Note("recording_refused", {"recording": name, "reason": "it has ended"}, "warning")]
         self._put(record)
         self._heard_to = position
         guard = OPEN_GUARD_MS * self._rate // 1000
-        zero_ms = max(0, wall_ms - told.opened_at) + OPEN_GUARD_MS
+        zero_ms = max(0, at_ms - told.opened_at) + OPEN_GUARD_MS
         self._sitting = _Sitting(name, told.session, position + guard, zero_ms)
         effects: list[Effect] = [m.Save(record), *self._floor.opened(told.session, zero_ms)]
         reason = GapReason.MICROPHONE if self._microphone_down else GapReason.DISK if self._full else None

@@ -23,11 +23,14 @@ class Started:
 
 @dataclass(frozen=True)
 class SittingTold:
-    """A sitting's state. `position` is the microphone's newest sample, `wall_ms` the clock there."""
+    """A sitting's state. `position` is the microphone's newest sample, `at_ms` the server's time there.
+
+    The server's time is known whenever the sitting is open.
+    """
 
     told: SetSitting
     position: int
-    wall_ms: int
+    at_ms: int | None
 
 
 @dataclass(frozen=True)

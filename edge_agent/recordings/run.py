@@ -137,9 +137,9 @@ class Recordings:
 
     # What the microphone's way tells
 
-    def sitting_told(self, told: SetSitting, position: int, wall_ms: int) -> None:
+    def sitting_told(self, told: SetSitting, position: int, at_ms: int | None) -> None:
         """See `ports.SoundSink`."""
-        self._tell(m.SittingTold(told, position, wall_ms))
+        self._tell(m.SittingTold(told, position, at_ms))
 
     def heard(self, position: int, pcm: bytes) -> None:
         """See `ports.SoundSink`."""

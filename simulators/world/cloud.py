@@ -86,7 +86,9 @@ class Cloud:
         self.up = True
         self.db = Database()
         self.payments = Payments()
-        self.captions = CloudCaptions(plant, self._queue_sitting, lambda: self.now)
+        self.captions = CloudCaptions(
+            plant, self._queue_sitting, lambda: self.now, waiting=self._waiting, cancel=self._canceled
+        )
         self._trace = trace
         self._clock = clock
         self._faults = faults
@@ -329,16 +331,32 @@ class Cloud:
     def _queue_sitting(self, job: str, device: str, document: dict[str, object]) -> list[Action]:
         return self._queued(job, device, document, SITTING_TERMS)
 
+    def _waiting(self, device: str) -> list[str]:
+        return [
+            job
+            for job, execution in self.db.executions.items()
+            if self.db.target[job][0] == device and execution.status in k.PENDING
+        ]
+
+    def _canceled(self, job: str) -> list[Action]:
+        canceled = k.cancel(self.db.executions[job], self.now)
+        return [lambda: self.db.executions.__setitem__(job, canceled), lambda: self.db.told.add(job)]
+
+    def _hand(self, device: str, token: str, execution: cj.Execution | None) -> None:
+        """Answer the request for the next job, with the time."""
+        ids = {"timestamp": str(int(self.now.timestamp()))}
+        self._broker.to_device(device, Packet("jobs", ids, j.Handed(token, execution)))
+
     def _start_next(self, device: str, token: str) -> None:
         mine = [e for job, e in self.db.executions.items() if self.db.target[job][0] == device]
         execution = k.next_of(mine)
         if execution is None:
-            self._broker.to_device(device, Packet("jobs", {}, j.Handed(token, None)))
+            self._hand(device, token, None)
             return
         begun = k.start(execution, cj.Request(client_token=token), self.now)
         assert isinstance(begun, k.Execution)
         self._commit(lambda: self.db.executions.__setitem__(begun.job, begun))
-        self._broker.to_device(device, Packet("jobs", {}, j.Handed(token, self._shape(device, begun))))
+        self._hand(device, token, self._shape(device, begun))
 
     def _update(self, device: str, job: str, wish: cj.Update) -> None:
         execution = self.db.executions.get(job)

@@ -1,5 +1,6 @@
 """Sittings and captions of the control plane: the real decisions over plain tables."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -7,6 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from cloud.captions import core, segments
+from cloud.captions.sittings import overtaken
 from cloud.errors import MalformedError, RefusedError
 from contract.captions import SITTING, CaptionSegment, CaptionState, SetSitting
 from contract.messages import Envelope, read
@@ -35,7 +37,16 @@ class Sitting:
 class CloudCaptions:
     """`lines` are those stored; `shown` counts by segment the revisions that readers were given, in order."""
 
-    def __init__(self, plant: Plant, queue: Queue, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        plant: Plant,
+        queue: Queue,
+        now: Callable[[], datetime],
+        *,
+        waiting: Callable[[str], list[str]],
+        cancel: Callable[[str], list[Action]],
+    ) -> None:
+        """`waiting` are the jobs that a device has not ended, `cancel` the changes that cancel one."""
         self.sittings: dict[str, Sitting] = {}
         self.lines: dict[LineKey, CaptionSegment] = {}
         self.shown: dict[tuple[str, int], list[int]] = {}
@@ -43,6 +54,8 @@ class CloudCaptions:
         self._plant = plant
         self._queue = queue
         self._now = now
+        self._waiting = waiting
+        self._cancel = cancel
 
     def change(self, session: str, device: str, event: str) -> list[Action]:
         """What the clerk's `event` changes; nothing if the sitting's life forbids it."""
@@ -67,8 +80,11 @@ class CloudCaptions:
                 version=made.version,
                 lang="sq",
                 opened_at=int(opened_at.timestamp() * 1000),
+                changed_at=math.ceil(now.timestamp() * 1000),
             )
             document = msgspec.to_builtins(told)
+            older = overtaken(self._waiting(device), session, made.version)
+            changes += [action for job in older for action in self._cancel(job)]
             changes += self._queue(f"set-sitting-{session}-{made.version}", device, document)
         return changes
 

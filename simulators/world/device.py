@@ -14,9 +14,10 @@ from contract.jobs import Execution, Status
 from contract.messages import Lane, Presence, encode, seal
 from edge_agent.documents import printing as p
 from edge_agent.jobs import core as j
+from edge_agent.jobs.server_time import ServerClock
 from edge_agent.link import outbox as o
 from edge_agent.link import reconnection as r
-from edge_agent.ports import Outcome
+from edge_agent.ports import Outcome, ServerTime
 from simulators.world.broker import Broker, Connection, Packet
 from simulators.world.clock import Action, Clock, Wall
 from simulators.world.disk import Disk, FullError, Key, Message
@@ -56,7 +57,9 @@ class Power:
 @dataclass
 class Device:
     """`operations` are what its jobs can ask; `on_start` is what its ways do at each start of the agent,
-    `on_link` what they do when the link has come up or gone down."""
+    `on_link` what they do when the link has come up or gone down, `on_time` what when the
+    server tells its time.
+    """
 
     name: str
     clock: Clock
@@ -69,6 +72,7 @@ class Device:
     operations: dict[str, Perform] = field(default_factory=dict)
     on_start: list[Action] = field(default_factory=list)
     on_link: list[Callable[[bool], None]] = field(default_factory=list)
+    on_time: list[Callable[[ServerTime], None]] = field(default_factory=list)
     disk: Disk = field(default_factory=Disk)
     on: bool = False
     cuts: int = 0
@@ -166,6 +170,7 @@ class Device:
         self.outbox = o.Outbox(self.boot, kept, self.bounds)
         self.reconnection = r.Reconnection(self.faults.rng, self.now)
         entries = list(self.disk.entries.values())
+        self._server_clock = ServerClock()
         self.jobs = j.Jobs(f"{self.boot}-{self.life}", frozenset(self.operations), entries)
         self._arm_reconnection()
         for start in self.on_start:
@@ -325,7 +330,15 @@ class Device:
             case "ack":
                 self.tell_outbox(packet.body)
             case "jobs":
+                if isinstance(packet.body, j.Handed):
+                    self._hear_time(packet.body.token, int(packet.ids["timestamp"]))
                 self.tell_jobs(packet.body)
+
+    def _hear_time(self, token: str, timestamp_s: int) -> None:
+        now = self._server_clock.answered(token, timestamp_s, self.clock.now)
+        if now is not None:
+            for hear in self.on_time:
+                hear(now)
 
     def _taken(self, packet: Packet) -> None:
         """PUBACK: the broker has it, which proves nothing."""
@@ -364,6 +377,7 @@ class Device:
     def _do_jobs(self, effect: j.Effect) -> None:
         match effect:
             case j.Ask(token):
+                self._server_clock.ask(token, self.clock.now)
                 self.publish("start-next", {}, token)
             case j.Begin(execution):
                 self.disk.put(self.disk.entries, j.key(execution), j.Entry(execution, 1, None, settled=False))
@@ -378,7 +392,7 @@ class Device:
             case j.GiveUp():
                 pass  # no operation of this world hangs, but by a plant
             case j.Conclude(which, outcome):
-                self.disk.change(which, outcome=outcome)
+                self.disk.change(which, outcome=outcome, settled=False)
                 self.sync()
             case j.Report(job, update):
                 self.publish("update", {"job": job}, update)

@@ -33,6 +33,7 @@ class Plant:
     watches: bool = True
     impatient: bool = False
     flashes_in_place: bool = False
+    dates_by_wall_clock: bool = False
 
     def outbox(self, effects: list[o.Effect]) -> list[o.Effect]:
         """What the outbox decided."""
@@ -259,6 +260,10 @@ PLANTS: dict[str, Planted] = {
     "stopped-is-gone": Planted(StoppedIsGone(), ((F.PAPER_OUT,),)),
     "missed-is-captured": Planted(MissedIsCaptured(), ((F.PAYMENTS_FAILURE,),)),
     "no-watchdog": Planted(Plant(watches=False), ((F.RECOGNISER_DEATH,), (F.MICROPHONE_LOSS,))),
+    "dates-by-wall-clock": Planted(
+        Plant(dates_by_wall_clock=True),
+        ((F.CLOCK_STEP, F.PARTITION), (F.COLD_CLOCK, F.POWER_CUT, F.PARTITION)),
+    ),
     "positions-stand-still": Planted(Plant(positions_stand_still=True), ((F.MICROPHONE_LOSS,),)),
 }
 

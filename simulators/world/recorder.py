@@ -13,8 +13,9 @@ from contract.captions import CaptionSegment, SetSitting
 from contract.jobs import Execution, Status
 from contract.messages import Lane
 from edge_agent.captions import core as c
+from edge_agent.captions.bearing import Moment
 from edge_agent.captions.child_protocol import Guess, Message, Ready, Said
-from edge_agent.ports import Outcome
+from edge_agent.ports import Outcome, ServerTime
 from simulators.world.clock import START_MS
 from simulators.world.device import Device
 from simulators.world.disk import DamagedError, FullError, Key
@@ -70,6 +71,7 @@ class Recorder:
         self._behind_ms = 0
         self._captioner = c.Captioner(device.disk.load(), ("sq",), RATE_HZ)
         device.on_start.append(self._start)
+        device.on_time.append(self._hear_time)
         device.operations["set-sitting"] = self._set_sitting
 
     @property
@@ -113,14 +115,25 @@ class Recorder:
             self._device.trace(self._device.name, "sittings damaged: nothing is heard until told again")
             memory = self._device.disk.load()
         self._captioner = c.Captioner(memory, ("sq",), RATE_HZ)
-        self._tell(c.Started(self._device.wall.ms()))
+        self._tell(c.Started())
+        self._believe_wall_clock()
+
+    def _believe_wall_clock(self) -> None:
+        """A planted bug: the device's own clock is taken for the server's."""
+        if self._device.plant.dates_by_wall_clock:
+            wall_ms = self._device.wall.ms()
+            self._tell(c.TimeTold(self._position, Moment(wall_ms, wall_ms)))
+
+    def _hear_time(self, told: ServerTime) -> None:
+        if not self._device.plant.dates_by_wall_clock:
+            self._tell(c.TimeTold(self._position, Moment(told.earliest_ms, told.latest_ms)))
 
     def _set_sitting(self, device: Device, job: Execution) -> None:
         told = msgspec.convert(job.job_document, SetSitting)
 
         def act() -> None:
-            event = c.SittingSet(told, self._position, device.wall.ms())
-            answer, saved = self._ask(event)
+            self._believe_wall_clock()
+            answer, saved = self._ask(c.SittingSet(told, self._position))
             refused = answer is not None and answer.refused
             ended = Status.REJECTED if refused else Status.SUCCEEDED if saved else Status.FAILED
             device.ended(job, Outcome(ended))  # type: ignore[arg-type]  # mypy joins the three to Status

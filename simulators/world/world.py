@@ -28,7 +28,6 @@ DECIDED_S = 2400.0
 ENDS_S = 7200.0
 SAMPLE_S = 20.0
 AWAY_MIN_S, AWAY_MAX_S = 2.0, 60.0
-CLOCK_FAULTS = (Fault.CLOCK_STEP, Fault.COLD_CLOCK, Fault.CLOCK_DRIFT)
 HALL = "hall-1"
 
 
@@ -237,7 +236,6 @@ class World:
             updaters=self.updaters,
             broker=self.broker,
             cloud=self.cloud,
-            clocks_wrong=any(fault in self.mix for fault in CLOCK_FAULTS),
             healed_ms=int(HEALS_S * 1000),
         )
         for checker in asked:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from cloud.database.models.devices import Device
 from cloud.database.models.jobs import Job
 from cloud.jobs.core import RETRIES_MAX
+from contract.jobs import Status
 
 
 def test_a_recorder_that_did_not_answer_is_told_of_its_sitting_again(ground, ways):
@@ -22,3 +23,24 @@ def test_a_recorder_that_did_not_answer_is_told_of_its_sitting_again(ground, way
         job = database.scalar(sa.select(Job).where(Job.job == f"set-sitting-{session}-1"))
     assert job is not None
     assert job.retries == RETRIES_MAX
+
+
+def test_a_newer_version_of_a_sitting_cancels_the_jobs_of_older_ones(ground, ways):
+    """A recorder that was away would play them one by one, and listen for a moment in each part."""
+    with ground.sessions.begin() as database:
+        database.add(
+            Device(device="hall-away", kind="recorder", site="Hall", registered_at=datetime.now(UTC))
+        )
+        database.flush()
+        first = ways.captions.create(database, device="hall-away", title="First", lang="sq").session
+        ways.captions.change(database, first, "open", reason="", note="")
+        ways.captions.change(database, first, "end", reason="", note="")
+        second = ways.captions.create(database, device="hall-away", title="Second", lang="sq").session
+        for event in ("open", "pause", "open"):
+            ways.captions.change(database, second, event, reason="", note="")
+    with ground.sessions() as database:
+        assert ways.jobs.waiting(database, "hall-away") == [
+            f"set-sitting-{first}-2",
+            f"set-sitting-{second}-3",
+        ]
+        assert ways.jobs.status(database, f"set-sitting-{second}-1", "hall-away") is Status.CANCELED

@@ -29,6 +29,7 @@ BARE: dict[str, type[msgspec.Struct]] = {
     "job-start-next-accepted": jobs.ExecutionAnswer,
     "job-update-rejected": jobs.Rejection,
     "set-sitting": captions.SetSitting,
+    "set-sitting-changed": captions.SetSitting,
     "print-document": documents.PrintJob,
     "apply-update": updates.ApplyUpdate,
     "cancel-update": updates.CancelUpdate,

@@ -62,6 +62,17 @@ def test_an_execution_is_followed_through_its_life(
     journal.close()
 
 
+def test_an_outcome_after_a_lost_one_is_told_again(
+    journal: Journal, reopen: Callable[[Journal], Journal]
+) -> None:
+    journal.begin(execution("a"))
+    journal.settle(("a", 1))  # the disk was full when its outcome was to be written
+    journal = reopen(journal)
+    journal.conclude(("a", 1), DONE)
+    assert journal.entries() == [Entry(execution("a"), 1, DONE, settled=False)]
+    journal.close()
+
+
 def test_entries_stand_in_the_order_of_their_beginning(journal: Journal) -> None:
     for job, number in (("b", 1), ("a", 1), ("b", 2)):
         journal.begin(execution(job, number))

@@ -44,6 +44,7 @@ FIRST = {
     "stopped-is-gone": 247,
     "missed-is-captured": 1,
     "no-watchdog": 8,
+    "dates-by-wall-clock": 7,
     "positions-stand-still": 8,
 }
 

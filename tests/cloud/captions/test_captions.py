@@ -38,6 +38,25 @@ def test_each_change_is_one_job_with_a_higher_version(clerk: Clerk, jobs: Jobs) 
     assert sittings.told_by("print-x-1") is None
     assert sittings.told_by("set-sitting-x") is None
     assert len({document.opened_at for _, _, document in jobs.created}) == 1
+    with clerk.captions.sessions() as database:
+        at = [change.at.timestamp() * 1000 for change in sittings.changes(database, session)][1:]
+    # Rounded up: what is dated from there on lies in the part, to the last microsecond.
+    assert all(
+        change <= document.changed_at < change + 1
+        for change, (_, _, document) in zip(at, jobs.created, strict=True)
+    )
+
+
+def test_only_older_versions_of_the_same_sitting_are_overtaken() -> None:
+    jobs = [
+        "set-sitting-a-1",
+        "set-sitting-a-2",
+        "set-sitting-a-3",
+        "set-sitting-b-1",
+        "op-1",
+        "set-sitting-x",
+    ]
+    assert sittings.overtaken(jobs, "a", 3) == ["set-sitting-a-1", "set-sitting-a-2"]
 
 
 def test_a_sitting_that_never_began_tells_the_recorder_nothing(clerk: Clerk, jobs: Jobs) -> None:

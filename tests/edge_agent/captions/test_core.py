@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.captions import SITTING, CaptionState, SetSitting
+from edge_agent.captions.bearing import Moment
 from edge_agent.captions.child_protocol import Failed, Guess, Heard, Message, Ready, Said
 from edge_agent.captions.core import (
     LOADING_S_MAX,
@@ -38,6 +39,7 @@ from edge_agent.captions.core import (
     StopRecogniser,
     TellSitting,
     TimePassed,
+    TimeTold,
 )
 from edge_agent.captions.memory import SITTINGS_MAX, Memory, Sitting
 
@@ -51,8 +53,13 @@ def told(state: str = "open", version: int = 1, session: str = "s1", lang: str =
     )
 
 
-def set_to(sitting: SetSitting, position: int = 0, late_ms: int = 0) -> SittingSet:
-    return SittingSet(sitting, position, OPENED_AT + late_ms)
+def set_to(sitting: SetSitting, position: int = 0) -> SittingSet:
+    return SittingSet(sitting, position)
+
+
+def time_is(ms: int, position: int = 0, uncertain_ms: int = 0) -> TimeTold:
+    """The server says that it is so many ms after the opening."""
+    return TimeTold(position, Moment(OPENED_AT + ms, OPENED_AT + ms + uncertain_ms))
 
 
 def guess(text: str, start: int = 0, end: int = RATE, stable: int = 0) -> Guess:
@@ -66,12 +73,16 @@ def said(text: str, start: int = 0, end: int = RATE) -> Said:
 class Hall:
     """A captioner that has started, with a clock."""
 
-    def __init__(self, memory: Memory | None = None, languages: tuple[str, ...] = ("en",)) -> None:
+    def __init__(
+        self, memory: Memory | None = None, languages: tuple[str, ...] = ("en",), *, timed: bool = True
+    ) -> None:
         self.captioner = Captioner(memory or Memory(), languages, RATE)
         self.now = 100.0
         self.generation = 0
         self.memory = memory or Memory()
-        self.effects = self.tell(Started(OPENED_AT))
+        self.effects = self.tell(Started())
+        if timed:
+            self.effects += self.tell(time_is(0))
 
     def tell(self, event: object) -> list[Effect]:
         effects = self.captioner.handle(event, self.now)  # type: ignore[arg-type]  # any event
@@ -227,7 +238,7 @@ def test_an_open_sitting_goes_on_after_a_restart_of_the_agent():
     hall = open_hall()
     hall.hear(guess("unfinished"))
     again = Hall(hall.memory)
-    assert kinds(again.effects) == [StartMicrophone, TellSitting, KeepSound, StartRecogniser]
+    assert kinds(again.effects) == [StartMicrophone, Note, TellSitting, KeepSound, StartRecogniser]
     assert final(again.hear(said("One."))).segment.segment == 2
 
 
@@ -268,17 +279,66 @@ def test_a_line_grows_by_revisions_and_then_stands():
     assert final(hall.hear(said("Next."))).segment.segment == 2
 
 
-def test_times_count_from_the_opening_of_the_sitting():
-    hall = Hall()
-    hall.tell(set_to(told(), position=10 * RATE, late_ms=2_000))
-    line = final(hall.hear(said("Hello.", start=11 * RATE, end=12 * RATE))).segment
-    assert (line.start_ms, line.end_ms) == (3_000, 4_000)
+def test_times_count_from_the_opening_of_the_sitting_by_the_server_s_clock():
+    hall = Hall(timed=False)
+    hall.tell(time_is(2_000, position=10 * RATE, uncertain_ms=1_000))
+    hall.tell(set_to(told(), position=10 * RATE))
+    line = final(hall.hear(said("Hello.", start=12 * RATE, end=14 * RATE))).segment
+    # Not before and not after, with 500 ppm of 2 and of 4 seconds.
+    assert (line.start_ms, line.end_ms) == (3_999, 7_002)
+
+
+def test_words_are_not_dated_before_the_part_in_which_they_are_heard():
+    hall = Hall(timed=False)
+    hall.tell(time_is(2_000, uncertain_ms=1_000))
+    part = msgspec.structs.replace(told(), changed_at=OPENED_AT + 2_800)
+    hall.tell(set_to(part, position=RATE // 10))
+    hall.tell(time_is(20_000, position=18 * RATE, uncertain_ms=1_000))
+    line = final(hall.hear(said("Hello.", start=RATE // 10, end=RATE))).segment
+    assert line.start_ms == 2_800
 
 
 def test_a_clock_before_the_opening_gives_no_negative_times():
-    hall = Hall()
-    hall.tell(set_to(told(), late_ms=-50_000))
+    hall = Hall(timed=False)
+    hall.tell(time_is(-50_000))
+    hall.tell(set_to(told()))
     assert final(hall.hear(said("Hello."))).segment.start_ms == 0
+
+
+# Before the server has told its time
+
+
+def test_an_open_sitting_waits_for_the_server_s_time_after_a_restart():
+    again = Hall(open_hall().memory, timed=False)
+    assert again.effects == [StartMicrophone(), Note("time_awaited", {"session": "s1"})]
+    effects = again.tell(time_is(90_000, position=3 * RATE))
+    assert kinds(effects) == [TellSitting, KeepSound, StartRecogniser]
+    assert only(effects, TellSitting) == TellSitting(told(), 3 * RATE, OPENED_AT + 90_000)
+    assert only(effects, StartRecogniser) == StartRecogniser(1, "en", 3 * RATE)
+    assert again.tell(time_is(95_000, position=8 * RATE)) == []
+
+
+def test_a_sitting_that_is_set_before_the_time_is_known_is_only_remembered():
+    hall = Hall(timed=False)
+    effects = hall.tell(set_to(told()))
+    assert kinds(effects) == [Note, Remember, Answer]
+    assert only(effects, Answer) == Answer("recognising en as soon as the server has told its time")
+    assert kinds(hall.tell(time_is(0))) == [TellSitting, KeepSound, StartRecogniser]
+
+
+def test_a_sitting_that_has_closed_while_the_time_was_awaited_is_not_listened_to():
+    hall = Hall(open_hall().memory, timed=False)
+    assert kinds(hall.tell(set_to(told("closed_to_public", version=2)))) == [TellSitting, Remember, Answer]
+    assert hall.tell(time_is(0)) == []
+
+
+def test_what_was_heard_while_a_closing_went_unheard_is_not_carried_on():
+    """Version 2, which was not told, may have been a closed part."""
+    hall = open_hall()
+    hall.hear(guess("and the name is"))
+    old = hall.generation
+    assert StopRecogniser in kinds(hall.tell(set_to(told(version=3), position=RATE)))
+    assert hall.tell(RecogniserSpoke(old, said("And the name is secret."))) == []
 
 
 def test_what_was_no_speech_after_all_is_taken_back_and_its_number_used_again():

@@ -14,6 +14,7 @@ from edge_agent.captions.child_protocol import Gap, Said
 from edge_agent.captions.recogniser_process import RecogniserProcess, command
 from edge_agent.captions.run import Captions, Recogniser
 from edge_agent.captions.sitting_file import SittingFile
+from edge_agent.ports import ServerTime
 from edge_agent.settings import Recorder
 from tests import speech
 from tests.edge_agent.captions.fakes import FakeLink, frames
@@ -79,6 +80,7 @@ async def test_a_killed_child_loses_no_words(settings, tmp_path):
         return child
 
     captions = Captions(link, settings, SittingFile(tmp_path / "sittings.json"), start_recogniser=start)
+    captions.time_told(ServerTime(1000, 1000))
     running = asyncio.create_task(captions.run())
     try:
         opened_at = 1

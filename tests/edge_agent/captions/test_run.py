@@ -15,12 +15,14 @@ from edge_agent.captions.child_protocol import Audio, Gap, Guess, Ready, Said
 from edge_agent.captions.run import Captions
 from edge_agent.captions.sitting_file import SittingFile
 from edge_agent.errors import MalformedError, RefusedError, SettingsError, UnavailableError
+from edge_agent.ports import ServerTime
 from edge_agent.settings import Recorder
 from tests.edge_agent.captions.fakes import WAIT_S, FakeChild, FakeLink, FakeMicrophone, tone
 
 RATE = 48_000
 BLOCK = tone(0.1, RATE)
 SAMPLES = RATE // 10
+SERVER_TIME = ServerTime(1_790_000_000_000, 1_790_000_001_000)
 
 
 def told(state: str = "open", version: int = 1, lang: str = "en", session: str = "s1") -> SetSitting:
@@ -47,6 +49,7 @@ class Hall:
             open_microphone=self._open_microphone,
             start_recogniser=self._start_recogniser,
         )
+        self.captions.time_told(SERVER_TIME)
 
     async def microphone(self) -> FakeMicrophone:
         return await asyncio.wait_for(self.microphones.get(), WAIT_S)
@@ -80,6 +83,11 @@ async def running(hall: Hall) -> AsyncIterator[Hall]:
 async def test_sound_goes_to_the_child_and_lines_go_out(tmp_path):
     async with running(Hall(tmp_path)) as hall:
         microphone = await hall.microphone()
+        for _ in range(10):
+            microphone.blocks.put_nowait(BLOCK)  # before the sitting is open: it is not for the child
+        async with asyncio.timeout(WAIT_S):
+            while hall.captions.microphone_level_dbfs is None:
+                await asyncio.sleep(0)
         assert await hall.captions.set_sitting(told()) == "recognising en"
         child = await hall.child()
         microphone.blocks.put_nowait(BLOCK)
@@ -353,7 +361,7 @@ class Following:
     def __init__(self) -> None:
         self.told: asyncio.Queue[tuple[object, ...]] = asyncio.Queue()
 
-    def sitting_told(self, told: SetSitting, position: int, wall_ms: int) -> None:
+    def sitting_told(self, told: SetSitting, position: int, at_ms: int | None) -> None:
         self.told.put_nowait(("sitting", told.state, told.version))
 
     def heard(self, position: int, pcm: bytes) -> None:

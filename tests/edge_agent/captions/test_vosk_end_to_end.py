@@ -22,6 +22,7 @@ from edge_agent.captions.engine import RATE_HZ
 from edge_agent.captions.recogniser_process import RecogniserProcess, command
 from edge_agent.captions.run import Captions, Recogniser
 from edge_agent.captions.sitting_file import SittingFile
+from edge_agent.ports import ServerTime
 from edge_agent.settings import Recorder
 from tests import speech
 from tests.edge_agent.captions.fakes import FakeLink, frames
@@ -144,6 +145,7 @@ async def test_a_killed_child_is_replaced_and_hears_the_sentence_again(settings,
         return child
 
     captions = Captions(link, settings, SittingFile(tmp_path / "sittings.json"), start_recogniser=start)
+    captions.time_told(ServerTime(1000, 1000))
     running = asyncio.create_task(captions.run())
     finals, partials = [], []
     try:

@@ -236,6 +236,31 @@ async def test_a_rejected_report_settles_by_the_clouds_word() -> None:
     assert [entry.settled for entry in journal.entries()] == [True]
 
 
+async def test_the_servers_time_is_told_before_the_job_that_came_with_it_begins() -> None:
+    link, told = FakeLink(), []
+
+    async def act() -> Outcome:
+        told.append("begun")
+        return Outcome(Status.SUCCEEDED)
+
+    jobs = Jobs(link=link, journal=MemoryJournal(), operations={"work": Work(act)})
+    jobs.on_server_time(told.append)
+    task = asyncio.create_task(jobs.run())
+    try:
+        link.connect()
+        await link.hand()
+        await link.report()
+        strange = ExecutionAnswer(timestamp=AT + 9, client_token="nobody asked")
+        link.handlers["job-start-next-accepted"]({}, encode(strange))
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    time, begun = told
+    assert begun == "begun"
+    assert time.earliest_ms == AT * 1000
+    assert time.latest_ms >= AT * 1000 + 1000
+
+
 async def test_garbage_from_the_cloud_is_malformed_and_harms_nothing() -> None:
     link = FakeLink()
     async with running(link, MemoryJournal(), Work(done)):
