@@ -76,7 +76,7 @@ check: setup
 	@for member in $(MEMBERS); do (cd $$member && ../$(VENV)/bin/deptry --no-ansi .) || exit 1; done
 
 test: packages models test-models grafana-types check
-	@$(PY) -m pytest -n 2 --dist loadgroup
+	@$(PY) -m pytest -n 2
 
 # Hours where `make test` takes minutes; the figures go into docs/measured.md with their date.
 long: packages models test-models

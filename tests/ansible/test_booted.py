@@ -19,7 +19,6 @@ from tests.ansible.fleet import DOMAIN, KIOSK, RECORDER, SERVER, STRANGER, Fleet
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.xdist_group("ansible-booted"),
     pytest.mark.timeout(1500),  # the first test waits for the root, the wheels and the first run
 ]
 EXPOSURE_MAX = 20

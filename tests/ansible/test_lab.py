@@ -13,7 +13,6 @@ from tests.ansible import lab
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.xdist_group("ansible-booted"),
     pytest.mark.timeout(600),  # the root may have to be made
 ]
 PROGRAM = """

@@ -15,7 +15,6 @@ import pytest
 from edge_agent.settings import load
 from tests.ansible.wheelhouse import fill, seal
 
-pytestmark = pytest.mark.xdist_group("ansible")  # the release is installed once, which takes 15 s
 ANSIBLE = Path(__file__).parents[2] / "ansible"
 PROGRAMS = Path(sys.executable).parent
 KIOSK, RECORDER = "kiosk-01", "recorder-01"

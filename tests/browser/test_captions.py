@@ -169,7 +169,7 @@ def test_a_closed_part_says_its_legal_reason_at_once(city: City, serve: Serve, n
     expect(page.locator("#partial")).to_have_text("")
     look_ok(page, "captions-closed")
     city.clerk.do(session, "open")
-    city.recorder.partial(session, 2, "we go on")
+    city.recorder.partial(session, 2, "we go on", start_ms=60_000, end_ms=60_000)
     expect(page.locator("#partial")).to_have_text("we go on")
     expect(page.locator("#why")).to_be_hidden()
 

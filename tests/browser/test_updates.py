@@ -14,6 +14,7 @@ from cloud.database.engine import connect
 from cloud.database.metadata import complete
 from cloud.database.models.operators import Operator, OperatorSession
 from cloud.operators import access
+from cloud.operators.roles import Role
 from cloud.updates.pages import router
 from cloud.web import front
 from cloud.web.application import build_pages
@@ -50,7 +51,9 @@ class Desk:
 
     def assign(self, path: str, target: str) -> str:
         """As the form does; the id of the roll-out."""
-        operator = access.SignedIn("ana", self.plane.clock.at, 1, "", must_change_password=False)
+        operator = access.SignedIn(
+            "ana", self.plane.clock.at, 1, "", must_change_password=False, role=Role.ADMINISTRATOR
+        )
         with self.plane.sessions.begin() as session:
             return self.plane.updates.assign(
                 session, operator, path=path, target=target, downgrade=False, key=secrets.token_hex(8)
@@ -65,7 +68,13 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     clock, token = Clock(), secrets.token_urlsafe(16)
     plane = control_plane(sessions, clock, tmp_path)
     with sessions.begin() as database:
-        operator = Operator(name="ana", password_hash="", must_change_password=False, created_at=clock.at)
+        operator = Operator(
+            name="ana",
+            password_hash="",
+            role="administrator",
+            must_change_password=False,
+            created_at=clock.at,
+        )
         database.add(operator)
         database.flush()
         digest = access.token_digest(token)

@@ -24,11 +24,10 @@ SIGN = "The city is open"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder carries the mark `system`, and one worker plays all of it."""
+    """Everything in this folder carries the mark `system`."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.system)
-            item.add_marker(pytest.mark.xdist_group("system"))
 
 
 @dataclass
