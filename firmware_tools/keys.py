@@ -34,7 +34,7 @@ def generate(private: Path, public: Path, passphrase: bytes | None) -> None:
     )
     try:
         write_new(private, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption), PRIVATE_MODE)
-    except BaseException:
+    except BaseException:  # whatever ends it: half a pair would refuse the second try
         public.unlink()
         raise
 
