@@ -322,13 +322,10 @@ class Uploads:
         self._remove_orphans()
         for recording in unsettled:
             with self._sessions.begin() as session:
-                store.settle(session, session.get_one(Recording, recording, with_for_update=True), now)
-        with self._reading() as session:
-            waiting = session.scalars(
-                sa.select(Recording.recording).where(Recording.state == "uploaded")
-            ).all()
-        for recording in waiting:
-            self._on_uploaded(recording)
+                row = session.get_one(Recording, recording, with_for_update=True)
+                uploaded = store.settle(session, row, now)
+            if uploaded:
+                self._on_uploaded(recording)
 
     def _remove_orphans(self) -> None:
         """Files whose upload is gone: a crash came between the two."""

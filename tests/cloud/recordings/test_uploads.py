@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from cloud.database.models.link import RefusalCount
-from cloud.database.models.recordings import RecordingUpload
+from cloud.database.models.recordings import Recording, RecordingUpload
 from cloud.recordings import api
 from cloud.recordings.core import CORRUPTED_MAX
 from cloud.recordings.objects import segment_key
@@ -271,13 +271,15 @@ def test_the_sweep_forgets_what_nobody_came_back_for(plane, recorder, clock):
     assert recorder.upload(1, sound(1)).status_code == 204
 
 
-def test_the_sweep_tells_again_of_what_was_uploaded_until_it_goes_on(plane, recorder):
+def test_the_sweep_settles_what_a_crash_left_and_tells_of_it_once(plane, recorder):
     plane.news(1, RecorderState.FINISHED, entry_of(1, sound(1)))
     recorder.upload(1, sound(1))
     plane.uploaded.clear()
+    with plane.sessions.begin() as session:
+        session.get_one(Recording, RECORDING).state = "uploading"
     plane.uploads().sweep()
     plane.uploads().sweep()
-    assert plane.uploaded == [RECORDING] * 2
+    assert plane.uploaded == [RECORDING]
 
 
 def test_it_says_which_tus_it_speaks(recorder):
