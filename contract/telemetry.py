@@ -52,6 +52,22 @@ METRICS: tuple[Metric, ...] = (
         1e9,
         "Connections of this boot that another client with this device's id took over.",
     ),
+    Metric(
+        "certificate_days_left",
+        "float",
+        "d",
+        -40_000,
+        40_000,
+        "Until the device's certificate ends; below zero it has ended.",
+    ),
+    Metric(
+        "certificate_failures",
+        "int",
+        "1",
+        0,
+        1e9,
+        "Tries to renew the certificate that failed, one after the other.",
+    ),
     Metric("printer_state", "int", "1", 3, 5, "RFC 8011 printer-state: 3 idle, 4 processing, 5 stopped."),
     Metric("printer_ready", "bool", "1", 0, 1, "The printer answers, and nothing stops it."),
     Metric(
