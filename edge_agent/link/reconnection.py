@@ -43,16 +43,21 @@ class Lost:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """Connect anew at once, whatever there is: the device has another certificate to show."""
+
+
+@dataclass(frozen=True)
 class TimePassed:
     """The deadline has come."""
 
 
-Event = Established | Lost | TimePassed
+Event = Established | Lost | Asked | TimePassed
 
 
 @dataclass(frozen=True)
 class Dial:
-    """Begin to connect; the answer is `Established` or `Lost`."""
+    """Drop what there is and begin to connect; the answer is `Established` or `Lost`."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,9 @@ class Reconnection:
             case Lost(reason):
                 if self.state != "down":
                     self._fall(reason, now)
+            case Asked():
+                self._enter("dialing", now)
+                return [Dial()]
             case TimePassed():
                 if self.state == "down" and now >= self._dial_at:
                     self._enter("dialing", now)

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, assert_never
 
 import msgspec
@@ -63,7 +64,22 @@ class _Order:
     taken: "asyncio.Future[None]"
 
 
-_Item = _Order | o.Acked | Up | Down | Arrived
+@dataclass(frozen=True)
+class _Redial:
+    """A wish to connect anew, and the future that tells that the old connection is gone."""
+
+    begun: "asyncio.Future[None]"
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the transport reports of the dial with this number."""
+
+    dial: int
+    report: Up | Down | Arrived
+
+
+_Item = _Order | o.Acked | _Redial | _Told
 
 
 class Link:
@@ -96,6 +112,8 @@ class Link:
         self._handlers: dict[str, list[Handler]] = {"ack": [self._on_ack]}
         self._connected: list[Callable[[], None]] = []
         self._disconnected: list[Callable[[], None]] = []
+        self._turned_away: list[Callable[[str], None]] = []
+        self._dials = 0
         self._unforgotten: list[Deletion] = []
         self.malformed = 0
 
@@ -162,6 +180,16 @@ class Link:
         """Before `run`: call `handler` whenever the link has gone down."""
         self._disconnected.append(handler)
 
+    def on_refused(self, handler: Callable[[str], None]) -> None:
+        """Before `run`: call `handler` with a sentence whenever the broker, or TLS, has said no."""
+        self._turned_away.append(handler)
+
+    async def redial(self) -> None:
+        """Connect anew at once; when this returns, nothing more is heard of the connection before."""
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._put(_Redial(begun))
+        await begun
+
     async def run(self) -> None:
         """Keep the link until cancelled; then say offline and end."""
         try:
@@ -214,19 +242,39 @@ class Link:
                         case o.Skip():
                             _tell(item, None)
                 return effects
+            case o.Acked():
+                return self._outbox.handle(item, now)
+            case _Redial():
+                return self._dial_anew(item, now)
+            case _Told():
+                return self._hear(item.report, now) if item.dial == self._dials else []
+            case _:
+                assert_never(item)
+
+    def _hear(self, report: Up | Down | Arrived, now: float) -> list[o.Effect]:
+        match report:
             case Up():
                 self._reconnect(r.Established(), now)
                 return self._outbox.handle(o.Connected(), now) if self._come_up() else []
             case Down():
-                self._go_down(item, now)
+                self._go_down(report, now)
                 return self._outbox.handle(o.Disconnected(), now)
             case Arrived():
-                self._deliver(item)
+                self._deliver(report)
                 return []
-            case o.Acked():
-                return self._outbox.handle(item, now)
             case _:
-                assert_never(item)
+                assert_never(report)
+
+    def _dial_anew(self, item: _Redial, now: float) -> list[o.Effect]:
+        was_up = self.connected
+        self._reconnect(r.Asked(), now)
+        log.info("link_dialed_anew", extra={"was_up": was_up})
+        if was_up:
+            for handler in self._disconnected:
+                handler()
+        if not item.begun.done():
+            item.begun.set_result(None)
+        return self._outbox.handle(o.Disconnected(), now)
 
     def _come_up(self) -> bool:
         if not self.connected:
@@ -246,12 +294,17 @@ class Link:
         if was_up:
             for handler in self._disconnected:
                 handler()
+        if event.reason == "refused":
+            for turned_away in self._turned_away:
+                turned_away(event.sentence)
 
     def _reconnect(self, event: r.Event, now: float) -> None:
         for effect in self._reconnection.handle(event, now):
             match effect:
                 case r.Dial():
-                    self._transport.dial(self._filters(), self._presence(online=False), self._put)
+                    self._dials += 1
+                    report = partial(self._told, self._dials)
+                    self._transport.dial(self._filters(), self._presence(online=False), report)
                 case r.HangUp():
                     self._transport.hang_up()
                     log.warning(
@@ -324,6 +377,9 @@ class Link:
     def _on_ack(self, _ids: Mapping[str, str], payload: bytes) -> None:
         ack = read(payload, Ack)
         self._put(o.Acked(ack.boot, ack.lane, ack.seq))
+
+    def _told(self, dial: int, report: Up | Down | Arrived) -> None:
+        self._put(_Told(dial, report))
 
     def _put(self, item: _Item) -> None:
         self._items.append(item)

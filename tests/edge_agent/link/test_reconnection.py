@@ -11,6 +11,7 @@ from edge_agent.link.reconnection import (
     REFUSED_MAX_S,
     REFUSED_MIN_S,
     STABLE_S,
+    Asked,
     Dial,
     Established,
     HangUp,
@@ -105,3 +106,14 @@ def test_what_comes_too_late_changes_nothing() -> None:
     before = core.deadline()
     core.handle(Lost("refused"), 0.2)
     assert core.deadline() == before
+
+
+@pytest.mark.parametrize("state", ["down", "dialing", "up"])
+def test_who_has_another_certificate_dials_at_once(state: str) -> None:
+    core = Reconnection(random.Random(1), 0.0)
+    now = 0.0 if state == "down" else dial(core)
+    if state == "up":
+        core.handle(Established(), now)
+    assert core.handle(Asked(), now) == [Dial()]
+    assert core.state == "dialing"
+    assert core.deadline() == now + DIAL_TIMEOUT_S

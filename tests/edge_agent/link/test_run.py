@@ -293,3 +293,30 @@ async def test_a_handler_that_breaks_ends_the_link() -> None:
         async with asyncio.timeout(DEADLINE_S):
             await task
     assert transport.last is not None
+
+
+async def test_a_link_that_dials_anew_hears_nothing_of_the_connection_before() -> None:
+    transport = FakeTransport()
+    link = make(MemoryJournal(), transport)
+    told: asyncio.Queue[str] = asyncio.Queue()
+    link.on_connected(lambda: told.put_nowait("up"))
+    link.on_disconnected(lambda: told.put_nowait("down"))
+    link.on_refused(told.put_nowait)
+    async with running(link), asyncio.timeout(DEADLINE_S):
+        await up(transport)
+        assert await told.get() == "up"
+        before = transport.report
+        assert before is not None
+        again = asyncio.create_task(link.redial())
+        await asyncio.sleep(0)
+        before(Down("refused", "of the old connection"))
+        before(Up())
+        await again
+        assert await told.get() == "down"
+        assert not link.connected
+        before(Up())
+        transport.say(Up())
+        assert await told.get() == "up"
+        transport.say(Down("refused", "of the new one"))
+        assert (await told.get(), await told.get()) == ("down", "of the new one")
+    assert told.empty()
