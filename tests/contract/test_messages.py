@@ -24,6 +24,7 @@ ENVELOPED: dict[str, type[msgspec.Struct]] = {
 }
 BARE: dict[str, type[msgspec.Struct]] = {
     "presence": Presence,
+    "presence-connection": Presence,
     "ack": Ack,
     "job-update": jobs.Update,
     "job-start-next-accepted": jobs.ExecutionAnswer,
