@@ -97,6 +97,7 @@ class Link:
         self._connected: list[Callable[[], None]] = []
         self._disconnected: list[Callable[[], None]] = []
         self._unforgotten: list[Deletion] = []
+        self._connection = 0
         self.malformed = 0
 
     @property
@@ -251,6 +252,7 @@ class Link:
         for effect in self._reconnection.handle(event, now):
             match effect:
                 case r.Dial():
+                    self._connection += 1
                     self._transport.dial(self._filters(), self._presence(online=False), self._put)
                 case r.HangUp():
                     self._transport.hang_up()
@@ -308,7 +310,14 @@ class Link:
         return [topics.subscription(name, root=self._root, device=self._device) for name in self._handlers]
 
     def _presence(self, *, online: bool) -> Outgoing:
-        presence = Presence(boot=self._boot, at=_wall_ms(), online=online, kind=self._kind, agent=self._agent)
+        presence = Presence(
+            boot=self._boot,
+            at=_wall_ms(),
+            online=online,
+            kind=self._kind,
+            agent=self._agent,
+            connection=self._connection,
+        )
         topic = topics.build("presence", root=self._root, device=self._device)
         return Outgoing(topic, encode(presence), 1, retained=True)
 
