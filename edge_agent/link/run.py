@@ -361,7 +361,14 @@ class Link:
         return [topics.subscription(name, root=self._root, device=self._device) for name in self._handlers]
 
     def _presence(self, *, online: bool) -> Outgoing:
-        presence = Presence(boot=self._boot, at=_wall_ms(), online=online, kind=self._kind, agent=self._agent)
+        presence = Presence(
+            boot=self._boot,
+            at=_wall_ms(),
+            online=online,
+            kind=self._kind,
+            agent=self._agent,
+            connection=self._dials,
+        )
         topic = topics.build("presence", root=self._root, device=self._device)
         return Outgoing(topic, encode(presence), 1, retained=True)
 

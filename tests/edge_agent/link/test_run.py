@@ -155,14 +155,28 @@ async def test_presence_is_told_by_will_by_connection_and_at_the_end() -> None:
         will, online = (read(m.payload, Presence) for m in (transport.will, transport.sent[0]))
     assert transport.last is not None
     offline = read(transport.last.payload, Presence)
-    assert [(p.online, p.boot, p.kind, p.agent) for p in (will, online, offline)] == [
-        (False, "b1", "kiosk", "1.2.3"),
-        (True, "b1", "kiosk", "1.2.3"),
-        (False, "b1", "kiosk", "1.2.3"),
+    assert [(p.online, p.boot, p.kind, p.agent, p.connection) for p in (will, online, offline)] == [
+        (False, "b1", "kiosk", "1.2.3", 1),
+        (True, "b1", "kiosk", "1.2.3", 1),
+        (False, "b1", "kiosk", "1.2.3", 1),
     ]
     assert transport.will.retained
     assert transport.sent[0].retained
     assert transport.last.retained
+
+
+async def test_each_attempt_to_connect_has_a_number_of_its_own() -> None:
+    transport = FakeTransport()
+    link = make(MemoryJournal(), transport)
+    async with running(link):
+        await up(transport)
+        first = transport.will
+        transport.say(Down("unavailable", "the connection broke"))
+        await transport.until(lambda: transport.will is not first)
+        transport.say(Up())
+        await transport.until(lambda: len(transport.sent) == 2)
+    told = [*transport.sent, transport.will, transport.last]
+    assert [read(m.payload, Presence).connection for m in told if m is not None] == [1, 2, 2, 2]
 
 
 async def test_many_senders_share_one_write() -> None:
