@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from contract.errors import MalformedError
-from contract.messages import AT_MAX_MS, AT_MIN_MS
+from contract.messages import AT_MAX_MS, AT_MIN_MS, encode, read
 
 SAMPLES_MAX = 200
 """Samples of one batch."""
@@ -110,12 +110,16 @@ INGEST_METRICS: tuple[Metric, ...] = (
 )
 """What the ingest writes of itself, as measurement `ingest`."""
 BROKER_METRICS: tuple[Metric, ...] = (
-    Metric("dropped", "int", "1", 0, 1e15, "Messages that the broker dropped for full queues since its start."),
+    Metric(
+        "dropped", "int", "1", 0, 1e15, "Messages that the broker dropped for full queues since its start."
+    ),
     Metric("dropped_5min", "float", "1/min", 0, 1e12, "The same in a minute, as a mean of the last five."),
     Metric("connections", "int", "1", 0, 1e9, "Clients that are connected."),
     Metric("sessions", "int", "1", 0, 1e9, "Sessions that the broker keeps, of clients that are away too."),
     Metric("sessions_pct", "float", "%", 0, 1e6, "Connections in per cent of what its configuration allows."),
-    Metric("stored_messages", "int", "1", 0, 1e15, "Messages that it holds: retained ones and those that wait."),
+    Metric(
+        "stored_messages", "int", "1", 0, 1e15, "Messages that it holds: retained ones and those that wait."
+    ),
     Metric("stored_bytes", "int", "B", 0, 1e15, "Their bytes."),
     Metric("received", "int", "1", 0, 1e15, "Messages that it has taken since its start."),
     Metric("sent", "int", "1", 0, 1e15, "Messages that it has given out since its start."),
@@ -160,6 +164,22 @@ def check(batch: TelemetryBatch) -> None:
             metric = BY_NAME.get(name)
             if metric is not None:
                 _check_value(metric, value)
+
+
+def dated(body: bytes, origin: int) -> bytes:
+    """An encoded batch with its offsets made dates: a sample before 2020 was so many ms after `origin` (ms).
+
+    Raises:
+        MalformedError: no batch.
+    """
+    batch = read(body, TelemetryBatch)
+    samples = [
+        sample
+        if sample.at >= AT_MIN_MS
+        else Sample(at=min(origin + sample.at, AT_MAX_MS), values=sample.values)
+        for sample in batch.samples
+    ]
+    return encode(TelemetryBatch(samples=samples))
 
 
 def _check_value(metric: Metric, value: Value) -> None:

@@ -17,6 +17,7 @@ import msgspec
 
 from contract import topics
 from contract.errors import MalformedError
+from contract.link import Reconnect, check_reconnect
 from contract.messages import (
     AT_MAX_MS,
     AT_MIN_MS,
@@ -31,26 +32,37 @@ from contract.messages import (
 from edge_agent.errors import RefusedError, UnavailableError
 from edge_agent.link import outbox as o
 from edge_agent.link import reconnection as r
-from edge_agent.link.journal import Deletion, Journal, Kept, Message
+from edge_agent.link.dating import Stamp
+from edge_agent.link.journal import Deletion, Journal, Message
+from edge_agent.link.keeping import Keeper, as_sent, stored_rows, undatable
 from edge_agent.link.mqtt import Arrived, Down, Outgoing, Transport, Up
+from edge_agent.link.reserve import NoReserve, Reserve
 from edge_agent.ports import Handler
 
 log = logging.getLogger(__name__)
 
 ENVELOPE_BYTES_MAX = 512
 """What an envelope adds to a body at most."""
+TAKEN_OVER = (
+    "another machine uses this device's certificate: find it (a copied disk, a spare that was not enrolled), "
+    "revoke the certificate in the control plane, and enrol the right machine anew"
+)
 TURN_MAX = 200
 """Events that are taken in one turn, so that one transaction stays short."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What the outbox holds and has refused or dropped since this boot; `bytes` with the overhead of rows."""
+    """What the outbox holds and has refused or dropped since this boot; `bytes` with the overhead of rows.
+
+    `taken_over` is how often another with this device's id took the connection.
+    """
 
     waiting: int
     bytes: int
     dropped: int
     refused: int
+    taken_over: int
 
 
 @dataclass(frozen=True)
@@ -79,11 +91,14 @@ class _Told:
     report: Up | Down | Arrived
 
 
-_Item = _Order | o.Acked | _Redial | _Told
+_Item = _Order | o.Acked | o.Undatable | o.ReserveMade | _Redial | _Told
 
 
 class Link:
-    """The link of one device; see `edge_agent.ports.Link` for what each call promises."""
+    """The link of one device; see `edge_agent.ports.Link` for what each call promises.
+
+    `floor_ms` says which time has surely passed (ms since 1970 UTC): a clock that says less is not trusted.
+    """
 
     def __init__(
         self,
@@ -97,6 +112,9 @@ class Link:
         journal: Journal,
         transport: Transport,
         chance: r.Chance,
+        reserve: Reserve | None = None,
+        stamp: Stamp | None = None,
+        floor_ms: Callable[[], int] = lambda: AT_MIN_MS,
     ) -> None:
         self._device = device
         self._kind = kind
@@ -105,16 +123,24 @@ class Link:
         self._boot = boot
         self._journal = journal
         self._transport = transport
-        self._outbox = o.Outbox(boot, _stored(journal.kept(), boot), bounds)
+        self._floor_ms = floor_ms
+        self._stamp = stamp or Stamp(time.monotonic())
+        self._stamp.look(_clock_ms(), floor_ms(), time.monotonic())
+        self._dated = self._stamp.trusted
+        kept = [row for row in journal.kept() if row.boot != boot]
+        stored = stored_rows(kept, time.monotonic(), _clock_ms() if self._dated else None)
+        self._outbox = o.Outbox(boot, stored, bounds, journal.pending(), clock_trusted=self._dated)
+        self._keeper = Keeper(journal, reserve or NoReserve(), self._outbox)
         self._reconnection = r.Reconnection(chance, time.monotonic())
-        self._items: deque[_Item] = deque()
+        self._items: deque[_Item] = deque(
+            o.Undatable(row.boot, row.lane, row.seq) for row in kept if undatable(row)
+        )
         self._wake = asyncio.Event()
-        self._handlers: dict[str, list[Handler]] = {"ack": [self._on_ack]}
+        self._handlers: dict[str, list[Handler]] = {"ack": [self._on_ack], "reconnect": [self._on_reconnect]}
         self._connected: list[Callable[[], None]] = []
         self._disconnected: list[Callable[[], None]] = []
         self._turned_away: list[Callable[[str], None]] = []
         self._dials = 0
-        self._unforgotten: list[Deletion] = []
         self.malformed = 0
 
     @property
@@ -131,7 +157,16 @@ class Link:
     def counts(self) -> Counts:
         """For telemetry and diagnostics."""
         box = self._outbox
-        return Counts(box.rows, box.bytes, box.dropped, box.refused)
+        return Counts(box.rows, box.bytes, box.dropped, box.refused, self._reconnection.taken_over)
+
+    @property
+    def full(self) -> bool:
+        """Whether no new work may begin; see `edge_agent.ports.Link`."""
+        return self._outbox.full
+
+    def stamp(self) -> int:
+        """The moment for a sample; see `edge_agent.ports.Link`."""
+        return self._stamp.now(_clock_ms(), self._floor_ms(), time.monotonic())
 
     async def send(
         self, topic_name: str, ids: Mapping[str, str], body: msgspec.Struct, *, lane: Lane, must: bool
@@ -148,7 +183,7 @@ class Link:
             )
         topic = topics.build(topic_name, root=self._root, device=self._device, **ids)
         taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._put(_Order(o.Recorded(lane, must, len(data)), topic, data, _wall_ms(), taken))
+        self._put(_Order(o.Recorded(lane, must, len(data)), topic, data, self.stamp(), taken))
         await taken
 
     def publish(
@@ -193,6 +228,7 @@ class Link:
     async def run(self) -> None:
         """Keep the link until cancelled; then say offline and end."""
         try:
+            await self._make_reserve()
             while True:
                 await self._wait()
                 taken = [self._items.popleft() for _ in range(min(len(self._items), TURN_MAX))]
@@ -216,14 +252,18 @@ class Link:
         """One round: ask the cores, write, publish, tell."""
         now = time.monotonic()
         self._reconnect(r.TimePassed(), now)
-        effects: list[o.Effect] = []
+        effects = await self._look_at_the_clock(now)
         orders: dict[tuple[Lane, int], _Order] = {}
         for item in items:
             effects += self._take(item, now, orders)
         effects += self._outbox.handle(o.TimePassed(), now)
-        written = await self._write(effects, orders)
-        for order in orders.values():
-            _tell(order, None if written or not order.event.must else _refused(order))
+        refused = await self._write(effects, orders)
+        for key, order in orders.items():
+            _tell(order, _refused(order) if key in refused and order.event.must else None)
+        if any(isinstance(effect, o.HangUp) for effect in effects):
+            self._give_up(now)
+        if any(isinstance(effect, o.MakeReserve) for effect in effects):
+            await self._make_reserve()
         publishes = [effect for effect in effects if isinstance(effect, o.Publish)]
         for outgoing in await asyncio.to_thread(self._sealed, publishes) if publishes else []:
             if self.connected:
@@ -242,7 +282,7 @@ class Link:
                         case o.Skip():
                             _tell(item, None)
                 return effects
-            case o.Acked():
+            case o.Acked() | o.Undatable() | o.ReserveMade():
                 return self._outbox.handle(item, now)
             case _Redial():
                 return self._dial_anew(item, now)
@@ -294,6 +334,10 @@ class Link:
         if was_up:
             for handler in self._disconnected:
                 handler()
+        if event.reason == "taken-over":
+            log.error(
+                "link_taken_over", extra={"times": self._reconnection.taken_over, "sentence": TAKEN_OVER}
+            )
         if event.reason == "refused":
             for turned_away in self._turned_away:
                 turned_away(event.sentence)
@@ -313,30 +357,52 @@ class Link:
                 case _:
                     assert_never(effect)
 
-    async def _write(self, effects: Sequence[o.Effect], orders: Mapping[tuple[Lane, int], _Order]) -> bool:
-        """Whether the disk took it; if not, what was to be appended never existed."""
+    def _give_up(self, now: float) -> None:
+        self._transport.hang_up()
+        self._go_down(
+            Down("unavailable", "nothing was acknowledged for long: the connection is given up"), now
+        )
+
+    async def _write(
+        self, effects: Sequence[o.Effect], orders: Mapping[tuple[Lane, int], _Order]
+    ) -> set[tuple[Lane, int]]:
+        """Which of `orders` the disk did not take; they never existed."""
+        appends = {
+            key: Message(self._boot, *key, order.event.must, order.at, order.topic, order.body)
+            for key, order in orders.items()
+        }
+        declared = {(Lane.EVENTS, e.seq): e for e in effects if isinstance(e, o.Declare)}
+        topic = topics.build("dropped", root=self._root, device=self._device)
+        for key, e in declared.items():
+            appends[key] = Message(self._boot, *key, True, self.stamp(), topic, e.body)
+            log.warning("messages_dropped", extra={"count": sum(each.count for each in e.ranges)})
         deletions = [
             Deletion(e.boot, e.lane, 0 if isinstance(e, o.Forget) else e.seq, e.seq)
             for e in effects
             if isinstance(e, o.Forget | o.Drop)
         ]
-        appends = [
-            Message(self._boot, lane, seq, order.event.must, order.at, order.topic, order.body)
-            for (lane, seq), order in orders.items()
-        ]
-        deletions = [*self._unforgotten, *deletions]
-        if not appends and not deletions:
-            return True
-        try:
-            await asyncio.to_thread(self._journal.write, appends, deletions)
-        except UnavailableError as error:
-            log.error("outbox_not_written", extra={"sentence": str(error), "messages": len(appends)})  # noqa: TRY400 the sentence says it all
-            self._unforgotten = deletions
-            for lane, seq in orders:
-                self._outbox.handle(o.Unwritten(lane, seq), time.monotonic())
-            return False
-        self._unforgotten = []
-        return True
+        return await self._keeper.write(appends, declared, deletions, time.monotonic())
+
+    async def _make_reserve(self) -> None:
+        if not await self._keeper.make_reserve():
+            self._outbox.handle(o.DiskFull(), time.monotonic())
+        elif self._outbox.scarce:
+            self._put(o.ReserveMade())
+
+    async def _look_at_the_clock(self, now: float) -> list[o.Effect]:
+        """Once the clock is trusted, write down when this boot began; then its samples may go."""
+        news = self._stamp.look(_clock_ms(), self._floor_ms(), now)
+        if self._stamp.origin is not None and not self._dated:
+            try:
+                await asyncio.to_thread(self._journal.date, self._boot, self._stamp.origin)
+            except UnavailableError as error:
+                log.error("clock_not_written", extra={"sentence": str(error)})  # noqa: TRY400 the same
+            else:
+                self._dated = True
+        if not news:
+            return []
+        log.warning("clock_trusted", extra={"origin": self._stamp.origin})
+        return self._outbox.handle(o.ClockTrusted(), now)
 
     def _sealed(self, publishes: Sequence[o.Publish]) -> list[Outgoing]:
         """The messages as they go to the broker; what is no longer in the journal is left out."""
@@ -344,12 +410,13 @@ class Link:
         for p in publishes:
             message = self._journal.read(p.boot, p.lane, p.seq)
             if message is not None:
+                at, body = as_sent(message, _wall_ms())
                 payload = seal(
-                    message.body,
+                    body,
                     boot=p.boot,
                     lane=p.lane,
                     seq=p.seq,
-                    at=message.at,
+                    at=at,
                     sent=_wall_ms(),
                     historical=p.historical,
                     kept_from=p.kept_from,
@@ -385,6 +452,12 @@ class Link:
         ack = read(payload, Ack)
         self._put(o.Acked(ack.boot, ack.lane, ack.seq))
 
+    def _on_reconnect(self, _ids: Mapping[str, str], payload: bytes) -> None:
+        told = read(payload, Reconnect)
+        check_reconnect(told)
+        # Not by way of the queue: the loss that it speaks of may stand there already.
+        self._reconnect(r.Told(told.min_s, told.max_s, told.valid_s), time.monotonic())
+
     def _told(self, dial: int, report: Up | Down | Arrived) -> None:
         self._put(_Told(dial, report))
 
@@ -393,19 +466,14 @@ class Link:
         self._wake.set()
 
 
-def _stored(kept: Sequence[Kept], boot: str) -> list[o.Stored]:
-    """Ages are taken by the wall clock once, here; from now on a clock that jumps changes nothing."""
-    now, wall = time.monotonic(), _wall_ms()
-    return [
-        o.Stored(k.boot, k.lane, k.seq, k.size, k.must, now - max(0, wall - k.at) / 1000)
-        for k in kept
-        if k.boot != boot
-    ]
+def _clock_ms() -> int:
+    """The wall clock as it is."""
+    return int(time.time() * 1000)
 
 
 def _wall_ms() -> int:
     """The wall clock; one that was never set says 2020, so that a message is still an envelope."""
-    return min(max(int(time.time() * 1000), AT_MIN_MS), AT_MAX_MS)
+    return min(max(_clock_ms(), AT_MIN_MS), AT_MAX_MS)
 
 
 def _refused(order: _Order) -> RefusedError:
