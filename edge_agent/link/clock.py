@@ -59,21 +59,21 @@ class DeviceClock:
         self._ceiling_ms = ceiling_ms
         self._floor_ms = max(self._floor_ms, self._base_ms)
 
-    def now_ms(self, wall_ms: int, now: Instant) -> int | None:
-        """The time for what is measured now; None while nobody knows it. `wall_ms` is the machine's clock."""
+    def best_ms(self, wall_ms: int, now: Instant) -> int:
+        """The time for what happens now; below the floor as long as nobody knows it.
+
+        `wall_ms` is the machine's clock. Where that can be right it counts, even if the cloud's differs: the
+        cloud estimates each device's difference itself.
+        """
         if self._floor_ms <= wall_ms <= AT_MAX_MS:
             return wall_ms
-        return self._cloud_ms(now)
-
-    def at_least_ms(self, wall_ms: int, now: Instant) -> int:
-        """The time, or the latest moment that is surely past."""
-        known = self.now_ms(wall_ms, now)
-        return self._floor_ms if known is None else known
+        told = self._cloud_ms(now)
+        return wall_ms if told is None else told
 
     def certain_ms(self, wall_ms: int, now: Instant) -> int:
-        """As `at_least_ms`, but by the cloud's clock where it was told: certificates are judged by it."""
+        """The time to judge our own certificate by: the cloud's where it was told; never below the floor."""
         told = self._cloud_ms(now)
-        return self.at_least_ms(wall_ms, now) if told is None else told
+        return max(self._floor_ms, min(wall_ms, AT_MAX_MS)) if told is None else told
 
     def judge_ms(self, wall_ms: int) -> int | None:
         """The moment to judge certificates of others by, in place of a clock that is behind the floor."""
