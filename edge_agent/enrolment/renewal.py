@@ -39,6 +39,7 @@ UPDATE_LOOK_S = 60.0
 TRIALS_MAX = 3
 """A next identity that was refused so often is given up, and another one is asked for."""
 DOUBLINGS_MAX = 16
+TICK_S = 0.001
 
 Instant = float
 """Seconds of a clock that never jumps."""
@@ -207,7 +208,7 @@ class LookForToken:
 
 Effect = Ask | Use | Hold | Release | Prove | Commit | NoteProven | ClearSpare | Encrypt | LookForToken
 Chore = ClearSpare | Encrypt | Prove | NoteProven
-"""What is to be done beside the renewal itself, while that rests."""
+"""What is to be done beside the renewal itself, while that rests or waits for a person."""
 
 
 class Renewal:
@@ -365,10 +366,8 @@ class Renewal:
     def _further(self, now: Moment) -> list[Effect]:
         """What is due though nothing has happened."""
         match self.state:
-            case "resting":
+            case "resting" | "refused":
                 return self._chore(now) or self._asking(now)
-            case "refused":
-                return self._asking(now)
             case "staged":
                 hopeless = self._was_refused or self._ended(now)
                 if now.instant >= self._try_at and (self._linked or hopeless):
@@ -404,7 +403,7 @@ class Renewal:
                 self._move("ask")
                 self._asked_at = now.instant
                 return [Ask()]
-        if self.failures and now.instant >= self._look_at:
+        if self.state == "refused" and now.instant >= self._look_at:
             self._look_at = now.instant + self._limits.token_look_s
             return [LookForToken()]
         return []
@@ -449,9 +448,8 @@ class Renewal:
                 case "resting" | "refused":
                     at += [due for chore, due in self._chores.items() if self._may(chore)]
                     if self._may_ask(now):
-                        due_at = now.instant + self._due_s - now.utc_s
-                        at.append(due_at if self._ask_at is None else self._ask_at)
-                    if self.failures:
+                        at.append(_when(self._due_s, now) if self._ask_at is None else self._ask_at)
+                    if self.state == "refused":
                         at.append(self._look_at)
                 case "staged":
                     at += [self._try_at] if self._linked or self._was_refused or self._ended(now) else []
@@ -460,5 +458,11 @@ class Renewal:
                 case "proving":
                     at.append(self._prove_at)
         if not self._ended(now):
-            at.append(now.instant + self.life.not_after_s - now.utc_s)
+            at.append(_when(self.life.not_after_s, now))
         self._wake = max(now.instant, min(at))
+
+
+def _when(utc_s: float, now: Moment) -> Instant:
+    """When it will be `utc_s` by the other clock; never a moment too early, where their fractions differ."""
+    ahead_s = utc_s - now.utc_s
+    return now.instant + (max(ahead_s, TICK_S) if ahead_s > 0 else 0.0)
