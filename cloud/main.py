@@ -48,9 +48,15 @@ from cloud.documents.registry_http import RegistryHttp
 from cloud.documents.render_typst import TypstRenderer
 from cloud.documents.run import Documents
 from cloud.documents.seal_pyhanko import PyhankoSealer
-from cloud.enrolment import est, members, pki, tokens
+from cloud.enrolment import api as enrolment_api
+from cloud.enrolment import est, guard, members, pki, tokens
 from cloud.enrolment import pages as enrolment_pages
+from cloud.enrolment.door_mqtt import DoorMqtt
+from cloud.enrolment.drops import Drops
 from cloud.enrolment.est import Desk
+from cloud.enrolment.handshakes import Handshakes
+from cloud.enrolment.office import Office
+from cloud.enrolment.revocations import Revocations
 from cloud.jobs import api as job_api
 from cloud.jobs import pages as job_pages
 from cloud.jobs import run as jobs_run
@@ -94,6 +100,7 @@ log = logging.getLogger(__name__)
 
 SERVICE = "svc-control"
 SWEEP_CERTIFICATES_S = 60.0
+DROP_CONNECTIONS_S = 1.0
 SWEEP_SESSIONS_S = 600.0
 SWEEP_RECORDINGS_S = 60.0
 SITTING_STARTED_S = 60.0
@@ -123,9 +130,21 @@ class Ground:
 
 
 @dataclass(frozen=True)
+class Members:
+    """What enrolment is made of."""
+
+    desk: Desk
+    office: Office
+    revocations: Revocations
+    drops: Drops
+    handshakes: Handshakes
+
+
+@dataclass(frozen=True)
 class Ways:
     """The ways that live in this process."""
 
+    members: Members
     jobs: Jobs
     bundles: Bundles
     captions: Captions
@@ -158,7 +177,7 @@ def serve(settings: Settings) -> None:
 @contextmanager
 def lay_ground(settings: Settings) -> Iterator[Ground]:
     """Database and broker, not connected yet; nothing of it is made where `init` has not been."""
-    pki.load(settings.pki_dir)
+    pki.load(settings.pki_dir, settings.certificates.key_file)
     with executor_lock(settings.data_dir, settings.executor_id):
         engine = connect(settings.main_database_url)
         try:
@@ -186,6 +205,7 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
         objects = FolderObjects(settings.objects_dir)
         orders = Orders(sessions, queue.enqueue, queue.standing, now)
         yield Ways(
+            _members(ground, jobs),
             jobs,
             bundles,
             _captions(ground, jobs),
@@ -197,6 +217,27 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
             RecordingNews(orders.uploaded),
             orders,
         )
+
+
+def _members(ground: Ground, jobs: Jobs) -> Members:
+    settings, chosen = ground.settings, ground.settings.certificates
+    issuer = pki.load(settings.pki_dir, chosen.key_file)
+    revocations = Revocations(ground.sessions, settings.pki_dir, issuer)
+    broker = settings.broker
+    door = DoorMqtt(broker, settings.pki_dir, issuer, now) if broker.tls else None
+    return Members(
+        desk=Desk(
+            issuer,
+            ground.sessions,
+            now,
+            timedelta(days=chosen.device_days),
+            timedelta(days=chosen.expired_grace_days),
+        ),
+        office=Office(ground.sessions, revocations.publish, jobs.cancel_waiting),
+        revocations=revocations,
+        drops=Drops(ground.sessions, revocations, door, broker.root, now),
+        handshakes=Handshakes(),
+    )
 
 
 def _new_id() -> str:
@@ -229,7 +270,7 @@ def _documents(ground: Ground, jobs: Jobs, registry: Registry, payments: Payment
     documents = Documents(
         tools,
         render=TypstRenderer(),
-        seal=PyhankoSealer(pki_dir / "seal.key", pki_dir / "seal.pem", pki_dir / "ca.pem"),
+        seal=PyhankoSealer(pki_dir / "seal.key", pki_dir / "seal.pem", pki_dir / "authorities.pem"),
         offer=offer,
         public_url=settings.public_url,
     )
@@ -303,7 +344,12 @@ def _updates(ground: Ground, jobs: Jobs) -> update_service.Updates:
 def _subscribe(ground: Ground, ways: Ways) -> None:
     """Who takes which topic."""
     requests = Requests(ways.jobs, ground.broker.publish)
-    presences = Presences(ways.jobs.notices.announce, ways.captions.presence_changed)
+
+    def came(device: str) -> None:
+        ways.members.drops.noticed(device)
+        ways.jobs.notices.announce(device)
+
+    presences = Presences(came, ways.captions.presence_changed)
     for topic_name, handler in {
         "presence": presences.take,
         "job-get": requests.get,
@@ -328,10 +374,21 @@ def _listeners(ground: Ground, ways: Ways) -> Servers:
         {
             "pages": listener.plain(pages_app(ground, ways), pages.host, pages.port),
             "bootstrap": listener.over_tls(
-                bootstrap_app(ground), bootstrap.host, bootstrap.port, pki=settings.pki_dir, client="optional"
+                bootstrap_app(ground, ways),
+                bootstrap.host,
+                bootstrap.port,
+                pki=settings.pki_dir,
+                client="optional",
+                expired=True,  # the desk judges it, and lets it renew and nothing else
+                refused=ways.members.handshakes.refused,
             ),
             "device": listener.over_tls(
-                device_app(ground, ways), device.host, device.port, pki=settings.pki_dir, client="required"
+                device_app(ground, ways),
+                device.host,
+                device.port,
+                pki=settings.pki_dir,
+                client="required",
+                refused=ways.members.handshakes.refused,
             ),
         }
     )
@@ -350,7 +407,8 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
         operator_pages.router(ground.sessions, accounts, now=now, secure=secure),
         account_pages.router(ground.sessions, accounts),
         token_pages.router(ground.sessions),
-        enrolment_pages.router(ground.sessions, partial(_sweep_certificates, ground)),
+        enrolment_pages.router(ways.members.office),
+        enrolment_api.router(ways.members.office),
         telemetry_pages.router(ways.watch),
         device_pages.router(
             ground.sessions,
@@ -385,15 +443,16 @@ def _recording_desk(ground: Ground, ways: Ways) -> recording_pages.Desk:
     )
 
 
-def bootstrap_app(ground: Ground) -> FastAPI:
+def bootstrap_app(ground: Ground, ways: Ways) -> FastAPI:
     """The application of the bootstrap listener: EST and nothing else."""
-    desk = Desk(pki.load(ground.settings.pki_dir), ground.sessions, now)
-    return build("Civic Fleet enrolment", [est.router(desk)], body_bytes_max=est.BODY_BYTES_MAX)
+    routes = est.router(ways.members.desk, ground.settings.pki_dir)
+    return build("Civic Fleet enrolment", [routes], body_bytes_max=est.BODY_BYTES_MAX)
 
 
 def device_app(ground: Ground, ways: Ways) -> FastAPI:
     """The application of the device listener: enrolled devices only."""
     routers = [
+        guard.device_router(ground.sessions, now=now),
         job_api.device_router(ways.bundles),
         document_api.router(ways.documents.counter, ground.sessions),
         tuf_files.router(ways.updates.catalogue),
@@ -401,7 +460,7 @@ def device_app(ground: Ground, ways: Ways) -> FastAPI:
     ]
     app = build("Civic Fleet devices", routers, body_bytes_max=BYTES_MAX)
     openapi.describe(app, who="For devices with a certificate of this fleet (mutual TLS).")
-    members.protect(app, ground.sessions, now=now)
+    guard.protect(app, ground.sessions, now=now)
     return app
 
 
@@ -445,8 +504,9 @@ def _chores(ground: Ground, ways: Ways) -> list[tuple[str, float, Callable[[], o
         (
             "certificates",
             SWEEP_CERTIFICATES_S,
-            partial(_sweep_certificates, ground),
+            partial(_sweep_certificates, ground, ways),
         ),
+        ("connections", DROP_CONNECTIONS_S, ways.members.drops.carry_out),
         ("sessions", SWEEP_SESSIONS_S, forget),
         ("timestamp", RENEW_TIMESTAMP_S, lambda: ways.updates.catalogue.renew_timestamp(now())),
         ("recordings", SWEEP_RECORDINGS_S, ways.uploads.sweep),
@@ -454,8 +514,11 @@ def _chores(ground: Ground, ways: Ways) -> list[tuple[str, float, Callable[[], o
     ]
 
 
-def _sweep_certificates(ground: Ground) -> None:
-    members.sweep(ground.sessions, ground.settings.pki_dir, now())
+def _sweep_certificates(ground: Ground, ways: Ways) -> None:
+    grace = timedelta(seconds=ground.settings.certificates.superseded_grace_s)
+    members.sweep(ground.sessions, now(), grace)
+    ways.members.revocations.publish(now())
+    ways.members.handshakes.store(ground.sessions, now())
 
 
 async def _repeat(name: str, every_s: float, chore: Callable[[], object]) -> None:
