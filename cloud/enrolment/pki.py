@@ -39,8 +39,8 @@ ISSUING_RENEW_BEFORE = timedelta(days=800)
 
 
 ONE_LEVEL = (
-    "{folder} holds one authority for everything, as earlier releases made it, and goes on so; to have a root "
-    "whose key is kept apart, begin with a new data_dir and enrol the devices again"
+    "{folder} holds one authority for everything, as earlier releases made it, and goes on so; to have a "
+    "root whose key is kept apart, begin with a new data_dir and enrol the devices again"
 )
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +16,10 @@ from cloud.database.models.devices import Device
 from cloud.enrolment import est, guard, pki, tokens
 from cloud.enrolment.est import Desk
 from cloud.enrolment.handshakes import Handshakes
+from cloud.settings import Broker as BrokerSettings
 from cloud.web import listener
 from cloud.web.application import build
+from tests.cloud.enrolment.hardened import Mosquitto, free_port, hardened
 
 NAME = "kiosk-01"
 
@@ -170,3 +172,15 @@ def technician(tmp_path: Path, folder: Path) -> Technician:
     for program in ("openssl", "curl"):
         assert shutil.which(program), f"{program} is missing: apt-get install {program}"
     return Technician(tmp_path / "technician", folder / "ca.pem")
+
+
+@pytest.fixture
+def broker_settings() -> BrokerSettings:
+    return BrokerSettings(host="localhost", port=free_port())
+
+
+@pytest.fixture
+def broker(broker_settings: BrokerSettings, folder: Path, tmp_path: Path) -> Iterator[Mosquitto]:
+    """A real one, as a city has it."""
+    with hardened(broker_settings, folder, tmp_path / "broker") as running:
+        yield running

@@ -1,4 +1,4 @@
-"""Every state of a certificate, before, within and after its time, for both things that it may be used for."""
+"""Every state of a certificate, before, within and after its time, for both things that it is used for."""
 
 from datetime import UTC, datetime, timedelta
 
