@@ -55,8 +55,8 @@ class Mosquitto:
             program, "-h", "localhost", "-p", str(self.port), "--cafile", "ca.pem", *own, "-V", "5", *options
         ]  # fmt: skip
 
-    def publish(self, name, topic, text="x", **also):
-        command = self.client("mosquitto_pub", name, "-q", "1", "-t", topic, "-m", text, **also)
+    def publish(self, name, topic, text="x", *options, **also):
+        command = self.client("mosquitto_pub", name, "-q", "1", "-t", topic, "-m", text, *options, **also)
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=TIMEOUT_S)
 
     def subscribe(self, name, *filters, count=1):
@@ -77,7 +77,8 @@ class Mosquitto:
         self.wait("Reloading config", since)
 
     def stop(self):
-        self.process.terminate()
+        if self.process.poll() is None:
+            self.process.terminate()
         self.process.wait(10)
         self.reader.join(10)
 
