@@ -28,44 +28,9 @@ def router(office: Office) -> APIRouter:
     """The pages."""
     routes = APIRouter()
 
-    def page(request: Request, after: str = "", *, status: int = 200, **more: str) -> Response:
-        now = current_operator(request).at
-        with office.sessions() as session:
-            listed = views.listed(session, now, after=after, limit=LISTED + 1)
-            refusals = views.refusals(session)
-            soon = views.ending_soon(session, now)
-        return render(
-            request,
-            "enrolment/enrolment.html",
-            status=status,
-            members=listed[:LISTED],
-            refusals=refusals,
-            soon=soon,
-            soon_days=views.ENDS_SOON.days,
-            after=after,
-            further=listed[LISTED - 1].device if len(listed) > LISTED else None,
-            **_WORDS,
-            **{"token": "", "issued_to": "", "device": "", "kind": "kiosk", "site": "", "wrong": ""} | more,
-        )
-
-    def member(request: Request, device: str, *, status: int = 200, unconfirmed: bool = False) -> Response:
-        with office.sessions() as session:
-            found = views.one(session, device, current_operator(request).at)
-        if found is None:
-            raise HTTPException(404)
-        return render(
-            request,
-            "enrolment/member.html",
-            status=status,
-            member=found,
-            unconfirmed=unconfirmed,
-            troubles=TROUBLES,
-            **_WORDS,
-        )
-
     @routes.get(PAGE)
     def show(request: Request, after: Annotated[str, Query(max_length=NAME_LENGTH_MAX)] = "") -> Response:
-        return page(request, after)
+        return _list(office, request, after)
 
     @routes.post(PAGE)
     def issue(request: Request, device: Text, kind: Text, site: Text) -> Response:
@@ -74,12 +39,12 @@ def router(office: Office) -> APIRouter:
             token = office.token(current_operator(request), device, kind, site)
         except (MalformedError, RefusedError) as error:
             wrong = "name" if isinstance(error, MalformedError) else "taken"
-            return page(request, status=422, device=device, kind=kind, site=site, wrong=wrong)
-        return page(request, token=token, issued_to=device)
+            return _list(office, request, status=422, device=device, kind=kind, site=site, wrong=wrong)
+        return _list(office, request, token=token, issued_to=device)
 
     @routes.get(ONE)
     def show_one(request: Request, device: str) -> Response:
-        return member(request, device)
+        return _one(office, request, device)
 
     @routes.post(ONE + "/revoke")
     def revoke(request: Request, device: str) -> Response:
@@ -90,7 +55,7 @@ def router(office: Office) -> APIRouter:
     def take_out(request: Request, device: str, confirm: Text = "") -> Response:
         """Only with the device's name typed once more."""
         if confirm.strip() != device:
-            return member(request, device, status=422, unconfirmed=True)
+            return _one(office, request, device, status=422, unconfirmed=True)
         office.take_out(current_operator(request), device)
         return RedirectResponse(f"{PAGE}/{device}", 303)
 
@@ -100,3 +65,42 @@ def router(office: Office) -> APIRouter:
         return RedirectResponse(f"{PAGE}/{device}", 303)
 
     return belongs_to(Area.ENROLMENT, routes)
+
+
+def _list(office: Office, request: Request, after: str = "", *, status: int = 200, **more: str) -> Response:
+    now = current_operator(request).at
+    with office.sessions() as session:
+        listed = views.listed(session, now, after=after, limit=LISTED + 1)
+        refusals = views.refusals(session)
+        soon = views.ending_soon(session, now)
+    return render(
+        request,
+        "enrolment/enrolment.html",
+        status=status,
+        members=listed[:LISTED],
+        refusals=refusals,
+        soon=soon,
+        soon_days=views.ENDS_SOON.days,
+        after=after,
+        further=listed[LISTED - 1].device if len(listed) > LISTED else None,
+        **_WORDS,
+        **{"token": "", "issued_to": "", "device": "", "kind": "kiosk", "site": "", "wrong": ""} | more,
+    )
+
+
+def _one(
+    office: Office, request: Request, device: str, *, status: int = 200, unconfirmed: bool = False
+) -> Response:
+    with office.sessions() as session:
+        found = views.one(session, device, current_operator(request).at)
+    if found is None:
+        raise HTTPException(404)
+    return render(
+        request,
+        "enrolment/member.html",
+        status=status,
+        member=found,
+        unconfirmed=unconfirmed,
+        troubles=TROUBLES,
+        **_WORDS,
+    )
