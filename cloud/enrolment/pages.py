@@ -46,6 +46,10 @@ def router(office: Office) -> APIRouter:
     def show_one(request: Request, device: str) -> Response:
         return _one(office, request, device)
 
+    @routes.get(ONE + "/drop")
+    def show_drop(request: Request, device: str) -> Response:
+        return _one(office, request, device, part="drop")
+
     @routes.post(ONE + "/revoke")
     def revoke(request: Request, device: str) -> Response:
         office.revoke(current_operator(request), device)
@@ -89,7 +93,13 @@ def _list(office: Office, request: Request, after: str = "", *, status: int = 20
 
 
 def _one(
-    office: Office, request: Request, device: str, *, status: int = 200, unconfirmed: bool = False
+    office: Office,
+    request: Request,
+    device: str,
+    *,
+    part: str = "member",
+    status: int = 200,
+    unconfirmed: bool = False,
 ) -> Response:
     with office.sessions() as session:
         found = views.one(session, device, current_operator(request).at)
@@ -97,7 +107,7 @@ def _one(
         raise HTTPException(404)
     return render(
         request,
-        "enrolment/member.html",
+        f"enrolment/{part}.html",
         status=status,
         member=found,
         unconfirmed=unconfirmed,

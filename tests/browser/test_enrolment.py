@@ -99,7 +99,7 @@ def test_a_token_is_issued_and_a_device_revoked(
     page.locator("summary").first.click()
     page.locator("button.danger").first.click()
     expect(page.locator(".chip.good")).to_have_count(1)
-    expect(page.get_by_role("status")).to_be_visible()
+    expect(page.locator("[data-refresh] .notice")).to_be_visible()
     page.locator("summary").first.click()
     page.locator("input[name=confirm]").fill("kiosk-01")
     page.locator("button.danger").first.click()
