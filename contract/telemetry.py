@@ -84,12 +84,16 @@ INGEST_METRICS: tuple[Metric, ...] = (
 )
 """What the ingest writes of itself, as measurement `ingest`."""
 BROKER_METRICS: tuple[Metric, ...] = (
-    Metric("dropped", "int", "1", 0, 1e15, "Messages that the broker dropped for full queues since its start."),
+    Metric(
+        "dropped", "int", "1", 0, 1e15, "Messages that the broker dropped for full queues since its start."
+    ),
     Metric("dropped_5min", "float", "1/min", 0, 1e12, "The same in a minute, as a mean of the last five."),
     Metric("connections", "int", "1", 0, 1e9, "Clients that are connected."),
     Metric("sessions", "int", "1", 0, 1e9, "Sessions that the broker keeps, of clients that are away too."),
-    Metric("sessions_pct", "float", "%", 0, 1e6, "Connections in per cent of what its configuration allows."),
-    Metric("stored_messages", "int", "1", 0, 1e15, "Messages that it holds: retained ones and those that wait."),
+    Metric("full_pct", "float", "%", 0, 1e6, "Connections in per cent of what its configuration allows."),
+    Metric(
+        "stored_messages", "int", "1", 0, 1e15, "Messages that it holds: retained ones and those that wait."
+    ),
     Metric("stored_bytes", "int", "B", 0, 1e15, "Their bytes."),
     Metric("received", "int", "1", 0, 1e15, "Messages that it has taken since its start."),
     Metric("sent", "int", "1", 0, 1e15, "Messages that it has given out since its start."),
