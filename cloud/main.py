@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.assembly import pages as assembly_pages
 from cloud.broker import Broker
+from cloud.broker_figures import BrokerFigures
 from cloud.captions import pages as caption_pages
 from cloud.captions import staff as caption_staff
 from cloud.captions.hub import Hub
@@ -32,8 +33,13 @@ from cloud.database import migrate
 from cloud.database.engine import connect
 from cloud.database.lock import executor_lock, executor_lock_in
 from cloud.database.workflows import running as workflows_running
+from cloud.devices import incident_api, incident_pages
+from cloud.devices import incidents as incident_core
 from cloud.devices import pages as device_pages
-from cloud.devices.presence import Presences
+from cloud.devices.hours import Tolerance
+from cloud.devices.presence import Limits as PresenceLimits
+from cloud.devices.run import SWEEP_EVERY_S as SWEEP_PRESENCE_S
+from cloud.devices.run import Presences, Rules
 from cloud.documents import api as document_api
 from cloud.documents import kinds
 from cloud.documents import staff as document_staff
@@ -78,7 +84,7 @@ from cloud.recordings.orders import Orders
 from cloud.recordings.uploads import Uploads
 from cloud.settings import Settings
 from cloud.telemetry import pages as telemetry_pages
-from cloud.telemetry.fleet import Watch
+from cloud.telemetry.fleet import MEASURE_EVERY_S, Watch
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.run import open_store
 from cloud.updates import api as update_api
@@ -88,6 +94,7 @@ from cloud.updates import tuf_files
 from cloud.updates.catalogue import Catalogue
 from cloud.web import front, listener, openapi
 from cloud.web.application import build, build_pages
+from cloud.web.languages import ZONE
 from cloud.web.pages import Pages
 from cloud.web.servers import Servers
 from contract.captions import SetSitting
@@ -155,6 +162,8 @@ class Ways:
     uploads: Uploads
     recording_news: RecordingNews
     orders: Orders
+    presences: Presences
+    broker_figures: BrokerFigures
 
 
 def serve(settings: Settings) -> None:
@@ -194,21 +203,26 @@ def lay_ground(settings: Settings) -> Iterator[Ground]:
 def make_ways(ground: Ground) -> Iterator[Ways]:
     """Every way, knowing of the others what it was handed here."""
     settings, sessions = ground.settings, ground.sessions
+    figures = BrokerFigures(settings.broker.connections_max)
     jobs = Jobs(sessions=sessions, publish=ground.broker.publish, clock=now)
     bundles = Bundles(settings.data_dir / "objects" / "diagnostics", sessions, now, _new_id)
     with (
-        closing(Watch(sessions, open_store(settings), Ledger(settings.telemetry_database), now)) as watch,
+        closing(
+            Watch(sessions, open_store(settings), Ledger(settings.telemetry_database), now, figures)
+        ) as watch,
         closing(RegistryHttp(settings.documents.registry_url)) as registry,
         closing(PaymentsHttp(settings.documents.payments_url)) as payments,
     ):
         documents = _documents(ground, jobs, registry, payments)
         objects = FolderObjects(settings.objects_dir)
         orders = Orders(sessions, queue.enqueue, queue.standing, now)
+        captions = _captions(ground, jobs)
+        members = _members(ground, jobs)
         yield Ways(
-            _members(ground, jobs),
+            members,
             jobs,
             bundles,
-            _captions(ground, jobs),
+            captions,
             watch,
             documents,
             _updates(ground, jobs),
@@ -216,6 +230,8 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
             Uploads(sessions, objects, orders.uploaded, clock=now, new_id=_new_id),
             RecordingNews(orders.uploaded),
             orders,
+            _presences(ground, members, jobs, captions),
+            figures,
         )
 
 
@@ -307,6 +323,39 @@ def _captions(ground: Ground, jobs: Jobs) -> Captions:
     return captions
 
 
+def _presences(ground: Ground, members: Members, jobs: Jobs, captions: Captions) -> Presences:
+    chosen = ground.settings.presence
+
+    def came(device: str) -> None:
+        members.drops.noticed(device)
+        jobs.notices.announce(device)
+
+    return Presences(
+        ground.sessions,
+        Rules(
+            ZONE,
+            PresenceLimits(
+                will_holds_s=chosen.will_holds_s,
+                late_after_s=chosen.late_after_s,
+                gone_after_s=chosen.gone_after_s,
+                proof_after_s=chosen.proof_after_s,
+                flap_window_s=chosen.flap_window_s,
+                flaps=chosen.flaps,
+            ),
+            incident_core.Limits(chosen.together_s, chosen.over_after_s),
+            _tolerance(ground.settings),
+        ),
+        clock=now,
+        words_since=lambda: ground.broker.connected_since,
+        on_online=came,
+        on_change=captions.presence_changed,
+    )
+
+
+def _tolerance(settings: Settings) -> Tolerance:
+    return Tolerance(settings.presence.early_s, settings.presence.late_s)
+
+
 def _updates(ground: Ground, jobs: Jobs) -> update_service.Updates:
     chosen = ground.settings.updates
 
@@ -344,14 +393,8 @@ def _updates(ground: Ground, jobs: Jobs) -> update_service.Updates:
 def _subscribe(ground: Ground, ways: Ways) -> None:
     """Who takes which topic."""
     requests = Requests(ways.jobs, ground.broker.publish)
-
-    def came(device: str) -> None:
-        ways.members.drops.noticed(device)
-        ways.jobs.notices.announce(device)
-
-    presences = Presences(came, ways.captions.presence_changed)
     for topic_name, handler in {
-        "presence": presences.take,
+        "presence": ways.presences.take,
         "job-get": requests.get,
         "job-start-next": requests.start_next,
         "job-describe": requests.describe,
@@ -365,6 +408,7 @@ def _subscribe(ground: Ground, ways: Ways) -> None:
     }.items():
         ground.broker.subscribe(topic_name, handler)
     ground.broker.on_connected(ways.jobs.notices.announce_all)
+    ground.broker.watch_system(lambda topic, payload: ways.broker_figures.take(topic, payload, now()))
 
 
 def _listeners(ground: Ground, ways: Ways) -> Servers:
@@ -417,6 +461,8 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
                 partial(job_pages.device_section, ground.sessions),
             ],
         ),
+        incident_pages.router(ground.sessions, _tolerance(ground.settings)),
+        incident_api.router(ground.sessions),
         job_pages.router(ground.sessions, ways.jobs),
         job_api.router(ground.sessions, ways.jobs, ways.bundles),
         document_verify.router(ground.sessions, ways.documents.tools.kinds, clock=now),
@@ -511,6 +557,12 @@ def _chores(ground: Ground, ways: Ways) -> list[tuple[str, float, Callable[[], o
         ("timestamp", RENEW_TIMESTAMP_S, lambda: ways.updates.catalogue.renew_timestamp(now())),
         ("recordings", SWEEP_RECORDINGS_S, ways.uploads.sweep),
         ("transcriptions", SWEEP_TRANSCRIPTIONS_S, ways.orders.sweep),
+        ("presence", SWEEP_PRESENCE_S, ways.presences.sweep),
+        *(
+            [("figures", MEASURE_EVERY_S, ways.watch.measure)]
+            if ground.settings.telemetry.store == "influx"
+            else []
+        ),
     ]
 
 

@@ -15,6 +15,8 @@ ACTIONS = {
     "reset-password": N_("Reset a password"),
     "issue-enrolment-token": N_("Issued an enrolment token"),
     "revoke-device": N_("Revoked a device's certificates"),
+    "acknowledge-incident": N_("Has seen an incident"),
+    "set-expected-off": N_("Set the hours in which devices are off"),
     "create-job": N_("Ordered a job"),
     "cancel-job": N_("Cancelled a job"),
     "create-sitting": N_("Planned a sitting"),
@@ -44,6 +46,7 @@ def action_text(action: str) -> str | None:
 SCOPES = {
     "status:read": N_("See the state of the fleet"),
     "devices:read": N_("See the devices"),
+    "devices:write": N_("Acknowledge incidents and set hours off"),
     "jobs:read": N_("See jobs and diagnostics"),
     "jobs:write": N_("Order and cancel jobs"),
     "updates:read": N_("See updates"),

@@ -3,6 +3,7 @@
 from cloud.refusals import Reason
 from cloud.telemetry.health import Concern
 from cloud.web.languages import N_
+from contract.presence import PRESENCE
 
 METRICS = {
     "cpu_pct": N_("Processor"),
@@ -36,6 +37,7 @@ SCALES: dict[str, tuple[float, float]] = {
 """What the vertical axis shows at least."""
 CONCERNS = {
     Concern.OFFLINE: N_("Not connected: look at its power and its cable"),
+    Concern.FLAPPING: N_("Its link comes and goes: look at its cable"),
     Concern.SILENT: N_("Connected, but sends no values: restart its agent"),
     Concern.PAPER: N_("The paper is empty: refill it"),
     Concern.JAM: N_("The paper is jammed: open the printer"),
@@ -68,8 +70,11 @@ UPLOADS = {
     "upload-version": N_("uploads in another version of the protocol"),
 }
 """By the codes of `contract.recordings.UploadProblem`."""
+STATES = {"online": N_("Connected"), "degraded": N_("Unsteady"), "offline": N_("Not connected")}
+STATE_CHIPS = {"online": "good", "degraded": "warn", "offline": "bad"}
 RANGES = {"15m": N_("15 minutes"), "1h": N_("1 hour"), "24h": N_("24 hours")}
 
 assert set(METRICS) == set(UNITS)
 assert set(CONCERNS) == set(Concern)
+assert set(STATES) == set(STATE_CHIPS) == set(PRESENCE.states)
 assert set(REASONS) == set(Reason)

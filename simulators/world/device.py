@@ -86,6 +86,7 @@ class Device:
     def __post_init__(self) -> None:
         self.life = 0
         self.boot = ""
+        self.connections = 0
         self.resuming = False
         self.wall = Wall(self.clock, self.faults)
         self.dropped = 0
@@ -389,7 +390,9 @@ class Device:
 
     def _presence(self, *, online: bool) -> Presence:
         at = self.plant.stamp(self.wall.ms())
-        return Presence(boot=self.boot, at=at, online=online, kind="device", agent="1")
+        return Presence(
+            boot=self.boot, at=at, online=online, kind="device", agent="1", connection=self.connections
+        )
 
     def tell_reconnection(self, event: r.Event) -> None:
         """Give the reconnection an event and do what follows."""
@@ -408,6 +411,7 @@ class Device:
 
     def _dial(self) -> None:
         life = self.life
+        self.connections += 1
 
         def mine(action: Action) -> None:
             if life == self.life and self._connection is connection:

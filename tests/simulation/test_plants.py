@@ -22,7 +22,7 @@ FIRST = {
     "one-lock": 16,
     "highest-seen": 0,
     "stays-down": 0,
-    "believes-any-will": 205,
+    "believes-any-will": 17,
     "drops-when-offline": 0,
     "silent-drop": 2,
     "publish-before-append": 1,
