@@ -42,6 +42,16 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("outbox_waiting", "int", "1", 0, 1e9, "Messages kept and not yet acknowledged."),
     Metric("outbox_dropped", "int", "1", 0, 1e12, "Samples dropped by policy since this boot."),
+    Metric("outbox_bytes", "int", "B", 0, 1e12, "Room that kept messages take, with what each row costs."),
+    Metric("outbox_refused", "int", "1", 0, 1e12, "Messages refused since this boot: the outbox was full."),
+    Metric(
+        "link_taken_over",
+        "int",
+        "1",
+        0,
+        1e9,
+        "Connections of this boot that another client with this device's id took over.",
+    ),
     Metric("printer_state", "int", "1", 3, 5, "RFC 8011 printer-state: 3 idle, 4 processing, 5 stopped."),
     Metric("printer_ready", "bool", "1", 0, 1, "The printer answers, and nothing stops it."),
     Metric(
