@@ -61,7 +61,8 @@ def sort_out(
     """Sort out `messages`, each a device (from its topic) and a payload; `standing` gives a stored watermark.
 
     `received_ms` is when they came, by the cloud's clock. A message that came before is stored again, which
-    changes nothing, so that a gap that was given up too early costs nothing. A malformed body counts as received; what is no envelope does not.
+    changes nothing, so that a gap that was given up too early costs nothing. A malformed body counts as
+    received; what is no envelope does not.
     """
     out = Sorted()
     in_order: Counter[Key] = Counter()
