@@ -53,7 +53,11 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
-    """Retained, and the will; a will counts only while `boot` is the device's current boot."""
+    """Retained, and the will; a will counts only while `boot` is the device's current boot.
+
+    `connection` counts the attempts to connect within the boot, from 1: the will of an earlier one comes too
+    late, and once a connection has ended nothing revives it. An older agent does not say it.
+    """
 
     v: int = VERSION
     boot: str
@@ -61,6 +65,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     online: bool
     kind: str
     agent: str
+    connection: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True):

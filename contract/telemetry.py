@@ -93,6 +93,24 @@ INGEST_METRICS: tuple[Metric, ...] = (
     Metric("lost", "int", "1", 0, 1e15, "Messages given up: they never came and were not dropped by policy."),
 )
 """What the ingest writes of itself, as measurement `ingest`."""
+BROKER_METRICS: tuple[Metric, ...] = (
+    Metric("dropped", "int", "1", 0, 1e15, "Messages that the broker dropped for full queues since its start."),
+    Metric("dropped_5min", "float", "1/min", 0, 1e12, "The same in a minute, as a mean of the last five."),
+    Metric("connections", "int", "1", 0, 1e9, "Clients that are connected."),
+    Metric("sessions", "int", "1", 0, 1e9, "Sessions that the broker keeps, of clients that are away too."),
+    Metric("sessions_pct", "float", "%", 0, 1e6, "Connections in per cent of what its configuration allows."),
+    Metric("stored_messages", "int", "1", 0, 1e15, "Messages that it holds: retained ones and those that wait."),
+    Metric("stored_bytes", "int", "B", 0, 1e15, "Their bytes."),
+    Metric("received", "int", "1", 0, 1e15, "Messages that it has taken since its start."),
+    Metric("sent", "int", "1", 0, 1e15, "Messages that it has given out since its start."),
+)
+"""What the control plane writes of the broker by the broker's own counters, as measurement `broker`."""
+INCIDENT_METRICS: tuple[Metric, ...] = (
+    Metric("open", "int", "1", 0, 1e6, "Incidents of the site that are not closed; one cut uplink is one."),
+    Metric("away", "int", "1", 0, 1e6, "Devices of the site that are off although they should not be."),
+    Metric("deaf_s", "float", "s", 0, 4e9, "For how long the ingest has not listened; 0 while it does."),
+)
+"""What the control plane writes of each site as measurement `incident`; `deaf_s` stands at site `cloud`."""
 BY_NAME = {metric.name: metric for metric in METRICS}
 
 Value = bool | int | float

@@ -25,6 +25,7 @@ ENVELOPED: dict[str, type[msgspec.Struct]] = {
 }
 BARE: dict[str, type[msgspec.Struct]] = {
     "presence": Presence,
+    "presence-connection": Presence,
     "ack": Ack,
     "reconnect": link.Reconnect,
     "job-update": jobs.Update,
