@@ -22,7 +22,7 @@ from obstore.store import LocalStore
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.assembly import pages as assembly_pages
-from cloud.broker import Broker
+from cloud.broker import Broker, Received
 from cloud.captions import pages as caption_pages
 from cloud.captions import staff as caption_staff
 from cloud.captions.hub import Hub
@@ -59,6 +59,11 @@ from cloud.jobs.core import RETRIES_MAX
 from cloud.jobs.diagnostics import BYTES_MAX, Bundles
 from cloud.jobs.requests import Requests
 from cloud.jobs.service import Jobs
+from cloud.link import api as link_api
+from cloud.link import declared, delay_pages, series, sightings
+from cloud.link import pages as link_pages
+from cloud.link.books import Books
+from cloud.link.delays import Delays
 from cloud.operators import access, account_pages, security, token_pages
 from cloud.operators import pages as operator_pages
 from cloud.operators.accounts import Accounts
@@ -75,6 +80,7 @@ from cloud.telemetry import pages as telemetry_pages
 from cloud.telemetry.fleet import Watch
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.run import open_store
+from cloud.telemetry.store import Point
 from cloud.updates import api as update_api
 from cloud.updates import pages as update_pages
 from cloud.updates import service as update_service
@@ -102,6 +108,8 @@ UPDATE_STARTED_S = 300.0
 """A device has so long to write an assignment down."""
 UPDATE_WAITS_S = 7 * 86_400.0
 """A device that was away learns of an assignment when it is back, for a week."""
+SWEEP_DELAYS_S = 2.0
+WRITE_LEDGER_S = 30.0
 RENEW_TIMESTAMP_S = 3600.0
 SITTING_WAITS_S = 12 * 3600.0
 """A recorder that was away learns of its sitting when it is back, on the same day."""
@@ -130,6 +138,8 @@ class Ways:
     bundles: Bundles
     captions: Captions
     watch: Watch
+    books: Books
+    delays: Delays
     documents: Documents
     updates: update_service.Updates
     objects: FolderObjects
@@ -177,8 +187,9 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
     settings, sessions = ground.settings, ground.sessions
     jobs = Jobs(sessions=sessions, publish=ground.broker.publish, clock=now)
     bundles = Bundles(settings.data_dir / "objects" / "diagnostics", sessions, now, _new_id)
+    ledger = Ledger(settings.telemetry_database)
     with (
-        closing(Watch(sessions, open_store(settings), Ledger(settings.telemetry_database), now)) as watch,
+        closing(Watch(sessions, open_store(settings), ledger, now)) as watch,
         closing(RegistryHttp(settings.documents.registry_url)) as registry,
         closing(PaymentsHttp(settings.documents.payments_url)) as payments,
     ):
@@ -190,6 +201,8 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
             bundles,
             _captions(ground, jobs),
             watch,
+            Books(sessions, ledger.sessions, now),
+            Delays(sessions, ground.broker.publish, lambda: ground.broker.connected, now),
             documents,
             _updates(ground, jobs),
             objects,
@@ -304,8 +317,14 @@ def _subscribe(ground: Ground, ways: Ways) -> None:
     """Who takes which topic."""
     requests = Requests(ways.jobs, ground.broker.publish)
     presences = Presences(ways.jobs.notices.announce, ways.captions.presence_changed)
+    comings = sightings.Sightings(ways.delays.on_online)
+
+    def presence(message: Received) -> None:
+        presences.take(message)
+        comings.take(message)
+
     for topic_name, handler in {
-        "presence": presences.take,
+        "presence": presence,
         "job-get": requests.get,
         "job-start-next": requests.start_next,
         "job-describe": requests.describe,
@@ -316,6 +335,7 @@ def _subscribe(ground: Ground, ways: Ways) -> None:
         "updates": ways.updates.on_news,
         "recordings": ways.recording_news.on_news,
         "floor": ways.recording_news.on_floor,
+        "dropped": declared.take,
     }.items():
         ground.broker.subscribe(topic_name, handler)
     ground.broker.on_connected(ways.jobs.notices.announce_all)
@@ -356,9 +376,14 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
             ground.sessions,
             [
                 partial(telemetry_pages.device_section, ways.watch),
+                partial(link_pages.device_section, ways.books),
                 partial(job_pages.device_section, ground.sessions),
             ],
         ),
+        link_pages.router(ways.books),
+        link_api.router(ways.books),
+        delay_pages.router(ways.delays),
+        delay_pages.api_router(ways.delays),
         job_pages.router(ground.sessions, ways.jobs),
         job_api.router(ground.sessions, ways.jobs, ways.bundles),
         document_verify.router(ground.sessions, ways.documents.tools.kinds, clock=now),
@@ -451,7 +476,23 @@ def _chores(ground: Ground, ways: Ways) -> list[tuple[str, float, Callable[[], o
         ("timestamp", RENEW_TIMESTAMP_S, lambda: ways.updates.catalogue.renew_timestamp(now())),
         ("recordings", SWEEP_RECORDINGS_S, ways.uploads.sweep),
         ("transcriptions", SWEEP_TRANSCRIPTIONS_S, ways.orders.sweep),
+        ("delays", SWEEP_DELAYS_S, ways.delays.sweep),
+        ("ledger", WRITE_LEDGER_S, lambda: _write_ledger(ground.settings, ways)),
     ]
+
+
+def _write_ledger(settings: Settings, ways: Ways) -> None:
+    """Put the ledger into the store that Grafana reads; the embedded one has no Grafana."""
+    if settings.telemetry.store != "influx":
+        return
+    ledger = ways.books.ledger()
+    at_ms = int(ledger.at.timestamp() * 1000)
+    points = [
+        Point(each.device, each.site, each.kind, at_ms, series.values(each), series.MEASUREMENT)
+        for each in ledger.accounts
+    ]
+    if points:
+        ways.watch.store.write(points)
 
 
 def _sweep_certificates(ground: Ground) -> None:

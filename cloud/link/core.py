@@ -1,8 +1,9 @@
 """What the numbers of the ledger mean together: pure.
 
-A sequence that the cloud knows of is stored, refused, dropped by the device's policy, lost, or still missing.
-What a watermark passed over because the device no longer keeps it (`kept_from`) and what the device declared are
-two tellings of the same drops; whichever tells more is right, because both may still be on their way.
+A sequence that the cloud knows of is stored, refused, dropped by the device's policy, lost, or still
+missing. What a watermark passed over because the device no longer keeps it (`kept_from`) and what the
+device declared are two tellings of the same drops; whichever tells more is right, because both may still be
+on their way.
 """
 
 from typing import NamedTuple

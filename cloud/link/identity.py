@@ -1,12 +1,14 @@
 """Whether two machines use one device's identity: the decision, without I/O.
 
-The broker lets one client with a name in and puts the other out, so that two machines with one certificate take
-the session from each other, each under a boot of its own: A, B, A … A restart of the agent is always a boot that
-was never there before, so a boot that *comes back* after another has replaced it is a second machine. Messages
-say nothing here: an agent sends what earlier boots have left, under their names.
+The broker lets one client with a name in and puts the other out, so that two machines with one certificate
+take the session from each other, each under a boot of its own: A, B, A … A restart of the agent is always a
+boot that was never there before, so a boot that *comes back* after another has replaced it is a second
+machine. Messages say nothing here: an agent sends what earlier boots have left, under their names. A
+machine that was copied while it ran has the same boot; then the numbers of connections within the boot go
+back, which they never do in one.
 
-A message about one coming may itself come twice (at least once is what the broker promises); what the device's
-clock said then (`at`) tells a second coming from a second copy.
+What is said of one coming may itself come twice (at least once is what the broker promises); the number of
+the connection, and what the device's clock said then (`at`), tell a second coming from a second copy.
 """
 
 from typing import NamedTuple
@@ -20,21 +22,26 @@ SHARED_FOR_S = 3600.0
 
 
 class Coming(NamedTuple):
-    """A device came online under `boot`; `said_ms` is its own clock, `at_ms` the server's."""
+    """A device came online under `boot`; `said_ms` is its own clock, `at_ms` the server's.
+
+    `connection` is the number within the boot, 0 where an older agent does not say it.
+    """
 
     boot: str
+    connection: int
     said_ms: int
     at_ms: int
 
 
 def note(seen: tuple[Coming, ...], coming: Coming) -> tuple[tuple[Coming, ...], bool]:
-    """What to remember after `coming`, and whether a boot has come back that another had replaced."""
-    if any((known.boot, known.said_ms) == (coming.boot, coming.said_ms) for known in seen):
+    """What to remember after `coming`, and whether it proves a second machine."""
+    if any(known[:3] == coming[:3] for known in seen):
         return seen, False
     recent = [known for known in seen if abs(coming.at_ms - known.at_ms) <= WITHIN_S * 1000]
-    replaced = {before.boot for before, after in zip(recent, recent[1:], strict=False) if before.boot != after.boot}
-    back = coming.boot in replaced and bool(recent) and recent[-1].boot != coming.boot
-    return (*recent, coming)[-SEEN_MAX:], back
+    steps = zip(recent, [*recent[1:], coming], strict=True)
+    replaced = {before.boot for before, after in steps if before.boot != after.boot}
+    copied = any(known.boot == coming.boot and known.connection >= coming.connection > 0 for known in recent)
+    return (*recent, coming)[-SEEN_MAX:], coming.boot in replaced or copied
 
 
 def is_shared(returned_at_ms: int | None, now_ms: int) -> bool:

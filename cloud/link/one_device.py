@@ -90,7 +90,7 @@ def read(books: Books, device: str) -> DeviceLedger | None:
     accounts = [_account(row, declared) for row in [*boots, *more]]
     known = {(account.boot, account.lane) for account in accounts}
     forgotten = [*old, *older]
-    rest = _beyond(device, declared, known, forgotten)
+    rest = _beyond(declared, known, forgotten)
     total = Numbers()
     for numbers in [*(account.numbers for account in accounts), *rest]:
         total = total.plus(numbers)
@@ -132,7 +132,6 @@ def _account(row: WatermarkRow, declared: Mapping[tuple[str, str, str], Declared
 
 
 def _beyond(
-    device: str,
     declared: Mapping[tuple[str, str, str], Declared],
     known: set[tuple[str, str]],
     forgotten: list[ForgottenBoots],

@@ -9,9 +9,10 @@ from pydantic import BaseModel
 from cloud.operators.roles import Area, belongs_to
 from cloud.telemetry.charts import HEIGHT, LEFT, RIGHT, SPARK_HEIGHT, SPARK_WIDTH, TOP, WIDTH
 from cloud.telemetry.fleet import Fleet, Watch
-from cloud.telemetry.wording import CONCERNS, METRICS, RANGES, REASONS, UNITS, UPLOADS
+from cloud.telemetry.wording import CONCERNS, METRICS, RANGES, UNITS
 from cloud.web.languages import ZONE
 from cloud.web.pages import render
+from cloud.web.refusals import REASONS
 
 PAGE = "/status"
 LISTED = 50
@@ -102,6 +103,6 @@ def _context(fleet: Fleet, after: str) -> dict[str, Any]:
         "after": after,
         "following": shown[-1].device if len(rest) > LISTED else None,
         "concerns": CONCERNS,
-        "reasons": REASONS | UPLOADS,
+        "reasons": REASONS,
         "spark": {"width": SPARK_WIDTH, "height": SPARK_HEIGHT},
     }

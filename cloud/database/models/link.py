@@ -112,8 +112,8 @@ class DeclaredRange(Base):
 class Sighting(Base):
     """Under which boots a device came online lately, and how often one came back that another had replaced.
 
-    `seen` is a list of [boot, the device's `at` in ms, the server's time in ms], oldest first; `returns` only
-    grows, and `returned_at` is the last of them. See `cloud.link.identity`.
+    `seen` is a list of [boot, connection, the device's `at` in ms, the server's time in ms], oldest first;
+    `returns` only grows, and `returned_at` is the last of them. See `cloud.link.identity`.
     """
 
     __tablename__ = "link_sightings"
