@@ -11,6 +11,7 @@ What is said of one coming may itself come twice (at least once is what the brok
 the connection, and what the device's clock said then (`at`), tell a second coming from a second copy.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 SEEN_MAX = 16
@@ -38,7 +39,7 @@ def note(seen: tuple[Coming, ...], coming: Coming) -> tuple[tuple[Coming, ...], 
     if any(known[:3] == coming[:3] for known in seen):
         return seen, False
     recent = [known for known in seen if abs(coming.at_ms - known.at_ms) <= WITHIN_S * 1000]
-    steps = zip(recent, [*recent[1:], coming], strict=True)
+    steps = pairwise([*recent, coming])
     replaced = {before.boot for before, after in steps if before.boot != after.boot}
     copied = any(known.boot == coming.boot and known.connection >= coming.connection > 0 for known in recent)
     return (*recent, coming)[-SEEN_MAX:], coming.boot in replaced or copied
