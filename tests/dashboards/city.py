@@ -62,6 +62,9 @@ def health(device: str, left_s: int) -> dict[str, Value]:
         "clock_skew_ms": SKEW_MS if faulty and device == SKEWED else 5 * number,
         "outbox_waiting": 600 if faulty and device == FULL else 1,
         "outbox_dropped": 40 if faulty and device == FULL else 0,
+        "outbox_bytes": 300_000 + number,
+        "outbox_refused": 2 if faulty and device == FULL else 0,
+        "link_taken_over": 9 if faulty and device == COPIED else 0,
     }
     if device in PLAN.hall_ids:
         return found | {
