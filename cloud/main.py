@@ -22,7 +22,7 @@ from obstore.store import LocalStore
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.assembly import pages as assembly_pages
-from cloud.broker import Broker
+from cloud.broker import Broker, Received
 from cloud.broker_figures import BrokerFigures
 from cloud.captions import pages as caption_pages
 from cloud.captions import staff as caption_staff
@@ -71,6 +71,11 @@ from cloud.jobs.core import RETRIES_MAX
 from cloud.jobs.diagnostics import BYTES_MAX, Bundles
 from cloud.jobs.requests import Requests
 from cloud.jobs.service import Jobs
+from cloud.link import api as link_api
+from cloud.link import declared, delay_pages, series, sightings
+from cloud.link import pages as link_pages
+from cloud.link.books import Books
+from cloud.link.delays import Delays
 from cloud.operators import access, account_pages, security, token_pages
 from cloud.operators import pages as operator_pages
 from cloud.operators.accounts import Accounts
@@ -87,6 +92,7 @@ from cloud.telemetry import pages as telemetry_pages
 from cloud.telemetry.fleet import MEASURE_EVERY_S, Watch
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.run import open_store
+from cloud.telemetry.store import Point
 from cloud.updates import api as update_api
 from cloud.updates import pages as update_pages
 from cloud.updates import service as update_service
@@ -116,6 +122,8 @@ UPDATE_STARTED_S = 300.0
 """A device has so long to write an assignment down."""
 UPDATE_WAITS_S = 7 * 86_400.0
 """A device that was away learns of an assignment when it is back, for a week."""
+SWEEP_DELAYS_S = 2.0
+WRITE_LEDGER_S = 30.0
 RENEW_TIMESTAMP_S = 3600.0
 SITTING_WAITS_S = 12 * 3600.0
 """A recorder that was away learns of its sitting when it is back, on the same day."""
@@ -156,6 +164,8 @@ class Ways:
     bundles: Bundles
     captions: Captions
     watch: Watch
+    books: Books
+    delays: Delays
     documents: Documents
     updates: update_service.Updates
     objects: FolderObjects
@@ -206,10 +216,9 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
     figures = BrokerFigures(settings.broker.connections_max)
     jobs = Jobs(sessions=sessions, publish=ground.broker.publish, clock=now)
     bundles = Bundles(settings.data_dir / "objects" / "diagnostics", sessions, now, _new_id)
+    ledger = Ledger(settings.telemetry_database)
     with (
-        closing(
-            Watch(sessions, open_store(settings), Ledger(settings.telemetry_database), now, figures)
-        ) as watch,
+        closing(Watch(sessions, open_store(settings), ledger, now, figures)) as watch,
         closing(RegistryHttp(settings.documents.registry_url)) as registry,
         closing(PaymentsHttp(settings.documents.payments_url)) as payments,
     ):
@@ -224,6 +233,8 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
             bundles,
             captions,
             watch,
+            Books(sessions, ledger.sessions, now),
+            Delays(sessions, ground.broker.publish, lambda: ground.broker.connected, now),
             documents,
             _updates(ground, jobs),
             objects,
@@ -393,8 +404,14 @@ def _updates(ground: Ground, jobs: Jobs) -> update_service.Updates:
 def _subscribe(ground: Ground, ways: Ways) -> None:
     """Who takes which topic."""
     requests = Requests(ways.jobs, ground.broker.publish)
+    comings = sightings.Sightings(ways.delays.on_online)
+
+    def presence(message: Received) -> None:
+        ways.presences.take(message)
+        comings.take(message)
+
     for topic_name, handler in {
-        "presence": ways.presences.take,
+        "presence": presence,
         "job-get": requests.get,
         "job-start-next": requests.start_next,
         "job-describe": requests.describe,
@@ -405,6 +422,7 @@ def _subscribe(ground: Ground, ways: Ways) -> None:
         "updates": ways.updates.on_news,
         "recordings": ways.recording_news.on_news,
         "floor": ways.recording_news.on_floor,
+        "dropped": declared.take,
     }.items():
         ground.broker.subscribe(topic_name, handler)
     ground.broker.on_connected(ways.jobs.notices.announce_all)
@@ -458,11 +476,16 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
             ground.sessions,
             [
                 partial(telemetry_pages.device_section, ways.watch),
+                partial(link_pages.device_section, ways.books),
                 partial(job_pages.device_section, ground.sessions),
             ],
         ),
         incident_pages.router(ground.sessions, _tolerance(ground.settings)),
         incident_api.router(ground.sessions),
+        link_pages.router(ways.books),
+        link_api.router(ways.books),
+        delay_pages.router(ways.delays),
+        delay_pages.api_router(ways.delays),
         job_pages.router(ground.sessions, ways.jobs),
         job_api.router(ground.sessions, ways.jobs, ways.bundles),
         document_verify.router(ground.sessions, ways.documents.tools.kinds, clock=now),
@@ -563,7 +586,23 @@ def _chores(ground: Ground, ways: Ways) -> list[tuple[str, float, Callable[[], o
             if ground.settings.telemetry.store == "influx"
             else []
         ),
+        ("delays", SWEEP_DELAYS_S, ways.delays.sweep),
+        ("ledger", WRITE_LEDGER_S, lambda: _write_ledger(ground.settings, ways)),
     ]
+
+
+def _write_ledger(settings: Settings, ways: Ways) -> None:
+    """Put the ledger into the store that Grafana reads; the embedded one has no Grafana."""
+    if settings.telemetry.store != "influx":
+        return
+    ledger = ways.books.ledger()
+    at_ms = int(ledger.at.timestamp() * 1000)
+    points = [
+        Point(each.device, each.site, each.kind, at_ms, series.values(each), series.MEASUREMENT)
+        for each in ledger.accounts
+    ]
+    if points:
+        ways.watch.store.write(points)
 
 
 def _sweep_certificates(ground: Ground, ways: Ways) -> None:

@@ -9,11 +9,13 @@ from typing import TypeVar
 
 import msgspec
 
-from contract.errors import MalformedError
+from contract.errors import MalformedError, UnknownVersionError
 
 VERSION = 1
 MESSAGE_BYTES_MAX = 131_072
 """A larger message is refused; larger things go by HTTPS."""
+IN_FLIGHT_MAX = 50
+"""Messages of one lane that a device may have sent and not yet seen acknowledged."""
 SEQ_MAX = 2**53 - 1
 """The largest whole number that every JSON reader keeps exact (RFC 8259, section 6)."""
 AT_MIN_MS = 1_577_836_800_000
@@ -114,6 +116,7 @@ def open_envelope(payload: bytes) -> Envelope:
 
     Raises:
         MalformedError: too large, not JSON, not an envelope, or with values out of range.
+        UnknownVersionError: it is of a later version of the contract.
     """
     if len(payload) > MESSAGE_BYTES_MAX:
         raise MalformedError(f"message of {len(payload)} bytes: at most {MESSAGE_BYTES_MAX} are taken")
@@ -121,6 +124,8 @@ def open_envelope(payload: bytes) -> Envelope:
         envelope = _ENVELOPE.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedError(f"not an envelope: {error}") from None
+    if envelope.v > VERSION:
+        raise UnknownVersionError(f"an envelope of version {envelope.v}: up to {VERSION} is understood here")
     if envelope.v < 1 or not 0 <= envelope.seq <= SEQ_MAX or not 0 < len(envelope.boot) <= 64:
         raise MalformedError("not an envelope: v, seq or boot is out of range")
     if not 0 <= envelope.kept_from <= max(envelope.seq, 1):
@@ -135,11 +140,15 @@ def read(payload: bytes | msgspec.Raw, kind: type[T]) -> T:
 
     Raises:
         MalformedError: too large, not JSON, or not such a struct.
+        UnknownVersionError: its `v` is of a later version of the contract.
     """
     data = bytes(payload)
     if len(data) > MESSAGE_BYTES_MAX:
         raise MalformedError(f"message of {len(data)} bytes: at most {MESSAGE_BYTES_MAX} are taken")
     try:
-        return msgspec.json.decode(data, type=kind)
+        found = msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedError(f"not a {kind.__name__}: {error}") from None
+    if getattr(found, "v", VERSION) > VERSION:
+        raise UnknownVersionError(f"a {kind.__name__} of a later version: up to {VERSION} is understood here")
+    return found

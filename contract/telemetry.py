@@ -131,6 +131,19 @@ INCIDENT_METRICS: tuple[Metric, ...] = (
     Metric("deaf_s", "float", "s", 0, 4e9, "For how long the ingest has not listened; 0 while it does."),
 )
 """What the control plane writes of each site as measurement `incident`; `deaf_s` stands at site `cloud`."""
+LEDGER_METRICS: tuple[Metric, ...] = (
+    Metric("stored", "int", "1", 0, 1e18, "Messages that are stored."),
+    Metric("missing", "int", "1", 0, 1e18, "Messages that have not come although later ones have."),
+    Metric("dropped", "int", "1", 0, 1e18, "Messages that the device dropped by its policy."),
+    Metric("undeclared", "int", "1", 0, 1e18, "Those of them for which the device gave no reason."),
+    Metric("lost", "int", "1", 0, 1e18, "Messages that never came and that the device did not drop."),
+    Metric("refused", "int", "1", 0, 1e18, "Messages and uploads that were refused."),
+    Metric("repeated", "int", "1", 0, 1e18, "Messages that came again."),
+    Metric("returns", "int", "1", 0, 1e18, "Signs of two machines with this identity."),
+    Metric("shared", "int", "1", 0, 1, "1 while two machines use this identity, 0 else."),
+    Metric("skew_estimate_ms", "float", "ms", -1e13, 1e13, "Device clock minus server clock, at least."),
+)
+"""What the control plane writes of each device since the beginning, as measurement `ledger`."""
 BY_NAME = {metric.name: metric for metric in METRICS}
 
 Value = bool | int | float

@@ -193,9 +193,7 @@ class Device:
         kept = self.disk.kept(self.boot)
         wall_ms = self.wall.ms() if self._stamp.trusted else None
         rows = stored_rows(kept, self.now, wall_ms)
-        self.outbox = o.Outbox(
-            self.boot, rows, self.bounds, self.disk.pending, clock_trusted=self._dated
-        )
+        self.outbox = o.Outbox(self.boot, rows, self.bounds, self.disk.pending, clock_trusted=self._dated)
         if not self.disk.make_reserve():
             self.outbox.handle(o.DiskFull(), self.now)
         self._pending = self.outbox.pending
