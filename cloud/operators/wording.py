@@ -15,6 +15,8 @@ ACTIONS = {
     "reset-password": N_("Reset a password"),
     "issue-enrolment-token": N_("Issued an enrolment token"),
     "revoke-device": N_("Revoked a device's certificates"),
+    "decommission-device": N_("Took a device out of service"),
+    "readmit-device": N_("Let a device enrol again"),
     "acknowledge-incident": N_("Has seen an incident"),
     "set-expected-off": N_("Set the hours in which devices are off"),
     "create-job": N_("Ordered a job"),
