@@ -111,3 +111,15 @@ def test_what_is_wrong_is_refused_and_the_rest_stored() -> None:
     }
     assert {refused.device for refused in out.refused if refused.reason is Reason.FOREIGN} == {""}
     assert (len(out.points), out.marks) == (1, {KEY: Watermark(2)})
+
+
+def test_a_message_that_is_nested_too_deeply_is_refused_like_any_other() -> None:
+    """It once ended the ingest, and came again first when the ingest was started again."""
+    deep = b'{"a":' * 20_000 + b"1" + b"}" * 20_000
+    out = sort(
+        ("kiosk-01", b'{"boot":%s}' % deep),
+        ("kiosk-01", message(1)[:-2] + b',"x":' + deep + b"}}"),
+        ("kiosk-02", message(1)),
+    )
+    assert [each.reason for each in out.refused] == [Reason.NOT_AN_ENVELOPE, Reason.NOT_AN_ENVELOPE]
+    assert out.messages == 1
