@@ -40,7 +40,8 @@ context.load_cert_chain(f"{folder}/pki/device.pem", f"{folder}/pki/device.key")
 client.tls_set_context(context)
 client.will_set(f"fleet/v1/{device}/presence", json.dumps({"online": False}), 1, True)
 def up(*_):
-    client.subscribe([(f"fleet/v1/{device}/{name}", 1) for name in ("ack", "jobs/notify", "jobs/notify-next")])
+    names = ("ack", "jobs/notify", "jobs/notify-next")
+    client.subscribe([(f"fleet/v1/{device}/{name}", 1) for name in names])
     client.publish(f"fleet/v1/{device}/presence", json.dumps({"online": True}), 1, True)
 client.on_connect = up
 client.connect("localhost", int(port), keepalive=30)

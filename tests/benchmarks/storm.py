@@ -1,8 +1,8 @@
 """Five hundred devices with mutual TLS lose their one broker and come back: ours beside dials in lockstep.
 
 The devices have the link of the real agent (`simulators.load`); they, mosquitto and the ingest share this
-machine, and the generator's own processor time is reported apart. In lockstep the same link draws no chance, so
-that all devices dial in the same instants, as clients do whose back-off has no jitter.
+machine, and the generator's own processor time is reported apart. In lockstep the same link draws no chance,
+so that all devices dial in the same instants, as clients do whose back-off has no jitter.
 """
 
 import asyncio
