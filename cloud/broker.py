@@ -372,6 +372,10 @@ class Broker:
                 done = self._quarantine(arrived, _RefuseError(_reason(error), _peek(arrived), str(error)))
             except RefusedError as error:
                 done = self._quarantine(arrived, _RefuseError(Reason.REFUSED, _peek(arrived), str(error)))
+            except (sa.exc.DataError, OverflowError) as error:  # no column holds such a value, however often
+                done = self._quarantine(
+                    arrived, _RefuseError(Reason.MALFORMED, _peek(arrived), type(error).__name__)
+                )
             except Exception as error:  # a fault of ours must neither lose the message nor stop the others
                 log.exception("message_handler_failed", extra=_described(arrived) | {"attempt": attempt})
                 done = attempt >= ATTEMPTS_MAX and self._quarantine(

@@ -172,7 +172,7 @@ def check(batch: TelemetryBatch) -> None:
         raise MalformedError(f"a batch has 1 to {SAMPLES_MAX} samples, this one has {len(batch.samples)}")
     for sample in batch.samples:
         if not AT_MIN_MS <= sample.at <= AT_MAX_MS:
-            raise MalformedError(f"sample at {sample.at}: milliseconds between 2020 and 2100 are taken")
+            raise MalformedError(f"sample at {sample.at!r:.20}: milliseconds between 2020 and 2100 are taken")
         for name, value in sample.values.items():
             metric = BY_NAME.get(name)
             if metric is not None:
@@ -198,12 +198,12 @@ def dated(body: bytes, origin: int) -> bytes:
 def _check_value(metric: Metric, value: Value) -> None:
     is_bool = isinstance(value, bool)
     if metric.type == "bool" and not is_bool:
-        raise MalformedError(f"{metric.name} is true or false, not {value!r}")
+        raise MalformedError(f"{metric.name} is true or false, not {value!r:.40}")
     if metric.type == "int" and (is_bool or not isinstance(value, int)):
-        raise MalformedError(f"{metric.name} is a whole number, not {value!r}")
+        raise MalformedError(f"{metric.name} is a whole number, not {value!r:.40}")
     if metric.type == "float" and is_bool:
-        raise MalformedError(f"{metric.name} is a number, not {value!r}")
+        raise MalformedError(f"{metric.name} is a number, not {value!r:.40}")
     if not metric.low <= value <= metric.high:
         raise MalformedError(
-            f"{metric.name} is {value!r}: between {metric.low:g} and {metric.high:g} is taken"
+            f"{metric.name} is {value!r:.40}: between {metric.low:g} and {metric.high:g} is taken"
         )
