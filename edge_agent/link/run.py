@@ -397,17 +397,16 @@ class Link:
             self._put(o.ReserveMade())
 
     async def _look_at_the_clock(self, now: float) -> list[o.Effect]:
-        """Once the clock is trusted, write down when this boot began; then its samples may go."""
-        news = self._stamp.look(self._clock_ms(), self._floor_ms(), now)
-        if self._stamp.origin is not None and not self._dated:
-            try:
-                await asyncio.to_thread(self._journal.date, self._boot, self._stamp.origin)
-            except UnavailableError as error:
-                log.error("clock_not_written", extra={"sentence": str(error)})  # noqa: TRY400 the same
-            else:
-                self._dated = True
-        if not news:
+        """Once the clock is trusted, write down when this boot began; only then may its samples go."""
+        self._stamp.look(self._clock_ms(), self._floor_ms(), now)
+        if self._dated or self._stamp.origin is None:
             return []
+        try:
+            await asyncio.to_thread(self._journal.date, self._boot, self._stamp.origin)
+        except UnavailableError as error:
+            log.error("clock_not_written", extra={"sentence": str(error)})  # noqa: TRY400 the same
+            return []
+        self._dated = True
         log.warning("clock_trusted", extra={"origin": self._stamp.origin})
         return self._outbox.handle(o.ClockTrusted(), now)
 
