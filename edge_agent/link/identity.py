@@ -309,5 +309,5 @@ def check_private(key: Path) -> None:
 def _ended(at: str) -> ssl.SSLCertVerificationError:
     sentence = f"certificate has expired: it ended {at}, and it is later than that"
     error = ssl.SSLCertVerificationError(1, sentence)
-    error.verify_code, error.verify_message = 10, sentence
+    error.verify_code, error.verify_message, error.reason = 10, sentence, sentence
     return error
