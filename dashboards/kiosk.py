@@ -227,8 +227,8 @@ LINK: Final = Row(
             aggregation=Aggregation.LOWEST,
             drawing=Drawing.LINES,
             groups=DEVICE,
-            description="Until the device's certificate ends. It is renewed when a third is left, ten of thirty "
-            "days; below that look for certificate_not_renewed in the device's log.",
+            description="Until the device's certificate ends. It is renewed when a third is left, ten days of "
+            "thirty; below that look for certificate_not_renewed in the device's log.",
             thresholds=falling(limits.CERTIFICATE_DAYS),
         ),
         Panel(
