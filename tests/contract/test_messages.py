@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract import captions, documents, jobs, recordings, telemetry, updates
+from contract import captions, documents, jobs, recordings, telemetry, twin, updates
 from contract.errors import MalformedError
 from contract.messages import MESSAGE_BYTES_MAX, Ack, Envelope, Lane, Presence, open_envelope, read, seal
 
@@ -28,6 +28,13 @@ BARE: dict[str, type[msgspec.Struct]] = {
     "job-update": jobs.Update,
     "job-start-next-accepted": jobs.ExecutionAnswer,
     "job-update-rejected": jobs.Rejection,
+    "twin-update": twin.Update,
+    "twin-update-accepted": twin.Answer,
+    "twin-update-rejected": twin.Rejection,
+    "twin-get-accepted": twin.Answer,
+    "twin-delete-accepted": twin.DeleteAnswer,
+    "twin-delta": twin.Delta,
+    "twin-documents": twin.Documents,
     "set-sitting": captions.SetSitting,
     "set-sitting-changed": captions.SetSitting,
     "print-document": documents.PrintJob,
