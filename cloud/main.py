@@ -75,6 +75,8 @@ from cloud.telemetry import pages as telemetry_pages
 from cloud.telemetry.fleet import Watch
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.run import open_store
+from cloud.twin.requests import Requests as TwinRequests
+from cloud.twin.service import Twins
 from cloud.updates import api as update_api
 from cloud.updates import pages as update_pages
 from cloud.updates import service as update_service
@@ -136,6 +138,7 @@ class Ways:
     uploads: Uploads
     recording_news: RecordingNews
     orders: Orders
+    twins: Twins
 
 
 def serve(settings: Settings) -> None:
@@ -196,6 +199,7 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
             Uploads(sessions, objects, orders.uploaded, clock=now, new_id=_new_id),
             RecordingNews(orders.uploaded),
             orders,
+            Twins(sessions=sessions, publish=ground.broker.publish, clock=now),
         )
 
 
@@ -303,13 +307,22 @@ def _updates(ground: Ground, jobs: Jobs) -> update_service.Updates:
 def _subscribe(ground: Ground, ways: Ways) -> None:
     """Who takes which topic."""
     requests = Requests(ways.jobs, ground.broker.publish)
-    presences = Presences(ways.jobs.notices.announce, ways.captions.presence_changed)
+    twins = TwinRequests(ways.twins, ground.broker.publish)
+
+    def came(device: str) -> None:
+        ways.jobs.notices.announce(device)
+        ways.twins.announce(device)
+
+    presences = Presences(came, ways.captions.presence_changed)
     for topic_name, handler in {
         "presence": presences.take,
         "job-get": requests.get,
         "job-start-next": requests.start_next,
         "job-describe": requests.describe,
         "job-update": requests.update,
+        "twin-get": twins.get,
+        "twin-update": twins.update,
+        "twin-delete": twins.delete,
         "evidence": ways.documents.news.on_evidence,
         "caption-final": ways.captions.on_final,
         "caption-partial": ways.captions.on_partial,
@@ -319,6 +332,7 @@ def _subscribe(ground: Ground, ways: Ways) -> None:
     }.items():
         ground.broker.subscribe(topic_name, handler)
     ground.broker.on_connected(ways.jobs.notices.announce_all)
+    ground.broker.on_connected(ways.twins.announce_all)
 
 
 def _listeners(ground: Ground, ways: Ways) -> Servers:

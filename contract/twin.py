@@ -192,3 +192,45 @@ def find(section: Section, path: Path) -> Any:
             return None
         found = found[key]
     return found
+
+
+def merge(section: Section, changes: Section) -> Section:
+    """`section` after `changes`: objects by name, everything else as a whole, `null` removes.
+
+    An object that holds nothing is not kept.
+    """
+    merged = dict(section)
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            below = section.get(key)
+            value = merge(below if isinstance(below, dict) else {}, value) or None
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = value
+    return merged
+
+
+def difference(desired: Section, reported: Section) -> Section:
+    """Every value of `desired` that is not in `reported` or is another there, with the names to it."""
+    found: Section = {}
+    for key, wanted in desired.items():
+        there = reported.get(key)
+        if isinstance(wanted, dict) and isinstance(there, dict):
+            inner = difference(wanted, there)
+            if inner:
+                found[key] = inner
+        elif key not in reported or not same(wanted, there):
+            found[key] = wanted
+    return found
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two values are the same JSON: `1` and `1.0` are one number, `true` is none."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    return one == other

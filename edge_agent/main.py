@@ -20,6 +20,7 @@ import msgspec
 
 from contract.ids import RANDOM_BYTES, uuid7
 from contract.telemetry import Value
+from contract.twin import LOG_LEVEL, TELEMETRY_INTERVAL
 from edge_agent import logs
 from edge_agent.errors import AgentError, SettingsError, UnavailableError
 from edge_agent.jobs.diagnostics import PATH as DIAGNOSTICS_PATH
@@ -37,6 +38,8 @@ from edge_agent.ports import Occupancy, Operation, SelfTest, ServerTime
 from edge_agent.settings import Recorder, Settings, load
 from edge_agent.telemetry.run import Readings, Telemetry
 from edge_agent.telemetry.sensors import Machine
+from edge_agent.twin.memory import MemoryFile
+from edge_agent.twin.run import Knob, Twin
 from edge_agent.updates.board_smp import BoardTarget
 from edge_agent.updates.parts import update_operations, updates_of
 from edge_agent.updates.run import OpenPremises
@@ -172,9 +175,11 @@ async def _live(settings: Settings, file: Path) -> int:
         period_s=settings.telemetry.period_s,
         readings=[*_readings(settings, link, https), *parts.readings],
     )
+    twin = _twin(settings, link, telemetry)
     tasks = {
         "jobs": jobs.run,
         "telemetry": telemetry.run,
+        "twin": twin.run,
         "clock": lambda: _watch_clock(https),
         **parts.tasks,
     }
@@ -182,6 +187,23 @@ async def _live(settings: Settings, file: Path) -> int:
     await _run_until(end, link, tasks)
     log.info("agent_ended", extra={"device": settings.device, "boot": boot, "code": end.code})
     return end.code
+
+
+def _twin(settings: Settings, link: Link, telemetry: Telemetry) -> Twin:
+    """What staff may change of a device that runs; the settings file says how it starts."""
+    return Twin(
+        link=link,
+        memory=MemoryFile(settings.data_dir / "desired.json"),
+        knobs={
+            TELEMETRY_INTERVAL.path: Knob(lambda: _whole(telemetry.period_s), telemetry.pace),
+            LOG_LEVEL.path: Knob(logs.level, logs.set_level),
+        },
+        facts={"agent": VERSION, "kind": settings.kind},
+    )
+
+
+def _whole(number: float) -> float | int:
+    return int(number) if number.is_integer() else number
 
 
 async def _run_until(end: End, link: Link, tasks: Mapping[str, Run]) -> None:
