@@ -75,6 +75,8 @@ from cloud.telemetry import pages as telemetry_pages
 from cloud.telemetry.fleet import Watch
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.run import open_store
+from cloud.twin import api as twin_api
+from cloud.twin import pages as twin_pages
 from cloud.twin.requests import Requests as TwinRequests
 from cloud.twin.service import Twins
 from cloud.updates import api as update_api
@@ -370,9 +372,12 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
             ground.sessions,
             [
                 partial(telemetry_pages.device_section, ways.watch),
+                partial(twin_pages.device_section, ways.twins),
                 partial(job_pages.device_section, ground.sessions),
             ],
         ),
+        twin_pages.router(ground.sessions, ways.twins),
+        twin_api.router(ground.sessions, ways.twins),
         job_pages.router(ground.sessions, ways.jobs),
         job_api.router(ground.sessions, ways.jobs, ways.bundles),
         document_verify.router(ground.sessions, ways.documents.tools.kinds, clock=now),

@@ -172,7 +172,7 @@ def read_update(payload: bytes) -> Update | Refusal:
     for name in state:
         if name not in ("desired", "reported"):
             return refuse(f"State contains an invalid node: {name!r:.80}")
-        sentence = _wrong_section(name, state[name])
+        sentence = wrong_section(name, state[name])
         if sentence:
             return refuse(sentence)
     if version is not None and (type(version) is not int or not 0 <= version <= NUMBER_MAX):
@@ -206,7 +206,8 @@ def read_tree(payload: bytes) -> dict[str, Any] | Refusal:
     return tree
 
 
-def _wrong_section(name: str, section: Any) -> str:
+def wrong_section(name: str, section: Any) -> str:
+    """What is wrong with the part of a request called `name`; empty when nothing is."""
     if section is None:
         return ""
     if not isinstance(section, dict):

@@ -119,6 +119,9 @@ class Twins:
 
 def _check(changes: Section) -> None:
     """What staff may desire: known settings, with values that they take; anything may be removed."""
+    sentence = core.wrong_section("desired", changes)
+    if sentence:
+        raise MalformedError(sentence)
     for path, value in leaves(changes):
         name = ".".join(path)
         if value is None:
