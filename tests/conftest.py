@@ -11,6 +11,7 @@ TOGETHER = {
     "tests/ansible/test_booted.py": "machines",
     "tests/ansible/test_lab.py": "machines",
     "tests/system/": "city",
+    "tests/conformance/": "things",
 }
 """Paths, and what their tests share; every other file is a scope of its own."""
 

@@ -33,7 +33,7 @@ class Telemetry:
 
     def pace(self, period_s: float) -> None:
         """From now on sample every `period_s`, beginning at once."""
-        self._period_s = period_s
+        self._period_s = float(period_s)
         self._paced.set()
 
     async def run(self) -> None:

@@ -46,6 +46,9 @@ BARE: dict[str, type[msgspec.Struct]] = {
     "stored-segment": recordings.StoredSegment,
 }
 
+SAID_SINCE: dict[str, dict[str, object]] = {"job-start-next-accepted": {"executionNumber": 1}}
+"""What is written today in the execution of an older message; AWS says it always."""
+
 
 def golden(name: str) -> bytes:
     return (EXAMPLES / f"{name}.v1.json").read_bytes()
@@ -76,7 +79,10 @@ def test_a_golden_envelope_is_read_and_written_back(name: str) -> None:
 
 @pytest.mark.parametrize("name", BARE)
 def test_a_golden_message_is_read_and_written_back(name: str) -> None:
-    assert json.loads(msgspec.json.encode(read(golden(name), BARE[name]))) == json.loads(golden(name))
+    expected = json.loads(golden(name))
+    if name in SAID_SINCE:
+        expected["execution"] |= SAID_SINCE[name]
+    assert json.loads(msgspec.json.encode(read(golden(name), BARE[name]))) == expected
 
 
 @pytest.mark.parametrize("name", [*ENVELOPED, *BARE])

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,9 +88,9 @@ def test_a_merged_section_holds_neither_null_nor_empty_objects(section: Any, cha
 
 @given(SECTIONS, CHANGES)
 def test_changes_do_not_touch_what_they_are_merged_into(section: Any, changes: Any) -> None:
-    before = twin.msgspec.json.encode(section)
+    before = msgspec.json.encode(section)
     merge(section, changes)
-    assert twin.msgspec.json.encode(section) == before
+    assert msgspec.json.encode(section) == before
 
 
 def test_true_is_not_one_and_one_is_one_point_nought() -> None:
@@ -111,10 +112,12 @@ def test_a_difference_has_the_names_that_lead_to_it() -> None:
 
 def test_a_setting_says_what_it_takes() -> None:
     assert wrong(TELEMETRY_INTERVAL, 10) == wrong(TELEMETRY_INTERVAL, 3600) == ""
-    for value in (9, 3601, True, "30", 30.0, None, [30], {}):
+    values: list[object] = [9, 3601, True, "30", 30.0, None, [30], {}]
+    for value in values:
         assert wrong(TELEMETRY_INTERVAL, value) == "telemetry.interval_s is a whole number from 10 to 3600 s"
     assert wrong(LOG_LEVEL, "debug") == ""
-    for value in ("DEBUG", "", 10, None, ["debug"]):
+    values = ["DEBUG", "", 10, None, ["debug"]]
+    for value in values:
         assert wrong(LOG_LEVEL, value) == "log.level is one of debug, info, warning, error"
 
 

@@ -63,7 +63,8 @@ def test_the_page_tells_each_setting_in_words(fleet: Fleet, staff: Staff) -> Non
 
 
 def test_values_that_nobody_expects_break_no_page(fleet: Fleet, staff: Staff) -> None:
-    for value in ({"x": {}}, [1], "x" * 4000, True, 1e300, -0.5):
+    values: list[object] = [{"x": {}}, [1], "x" * 4000, True, 1e300, -0.5]
+    for value in values:
         fleet.clock.forward(10)
         fleet.ask(
             fleet.requests.update,
