@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.broker import Received
 from cloud.database.models.devices import Device
+from cloud.database.writing import hold
 from cloud.operators.access import Actor
 from cloud.twin.requests import Requests
 from cloud.twin.service import Twins
@@ -57,6 +58,7 @@ class Fleet:
         before = len(self.told)
         with self.sessions() as session:
             with session.begin():
+                hold(session, [device])
                 message = Received(device, {"device": device}, body, None, self.clock.at, session)
                 handler(message)
             for do in message._after:

@@ -8,6 +8,7 @@ from cloud.database.models.operators import AuditEntry
 from cloud.errors import MalformedError, RefusedError
 from cloud.twin.service import ConflictError
 from contract.twin import Section
+from tests.cloud.database.test_concurrency import MANY, at_once
 from tests.cloud.twin.conftest import Fleet
 
 WISH: Section = {"telemetry": {"interval_s": 30}}
@@ -104,3 +105,28 @@ def test_a_broker_that_came_back_is_told_of_every_device_that_is_there_and_diffe
     fleet.told.clear()
     fleet.twins.announce_all()
     assert (topics(fleet), topics(fleet, "kiosk-02")) == (["twin-delta"], []), "kiosk-02 asks when it comes"
+
+
+def test_of_many_who_change_one_version_at_once_one_wins(fleet: Fleet) -> None:
+    fleet.report(a=1)
+
+    def desire(number: int) -> int:
+        wish: Section = {"telemetry": {"interval_s": 10 + number}}
+        return fleet.twins.desire("kiosk-01", wish, fleet.ana, version=1).version
+
+    results = at_once(MANY, desire)
+    assert [each for each in results if not isinstance(each, ConflictError)] == [2]
+    assert fleet.twins.get("kiosk-01").version == 2
+
+
+def test_no_change_of_many_at_once_is_lost(fleet: Fleet) -> None:
+    def change(number: int) -> object:
+        if number % 2:
+            wish: Section = {"telemetry": {"interval_s": 10 + number}}
+            return fleet.twins.desire("kiosk-01", wish, fleet.ana)
+        return fleet.report(**{f"n{number}": number})
+
+    at_once(MANY, change)
+    twin = fleet.twins.get("kiosk-01")
+    assert twin.version == MANY
+    assert twin.reported == {f"n{number}": number for number in range(0, MANY, 2)}
