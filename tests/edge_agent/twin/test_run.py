@@ -37,6 +37,7 @@ class FakeLink:
 
     boot = "b1"
     connected = True
+    full = False
 
     def __init__(self) -> None:
         self.handlers: dict[str, Handler] = {}
@@ -49,6 +50,9 @@ class FakeLink:
         self, topic_name: str, ids: Mapping[str, str], body: msgspec.Struct, *, lane: Lane, must: bool
     ) -> None:
         self.sent.put_nowait(body)
+
+    def stamp(self) -> int:
+        return 1_795_423_200_000
 
     def publish(
         self, topic_name: str, ids: Mapping[str, str], payload: bytes, qos: Literal[0, 1] = 1
