@@ -159,6 +159,8 @@ LOG_LEVEL = Setting(
     "The least weighty events that the agent logs.",
     choices=("debug", "info", "warning", "error"),
 )
+INTERVAL_USUAL_S = 10
+"""What the settings file of an agent says where nobody has chosen otherwise."""
 SETTINGS: tuple[Setting, ...] = (TELEMETRY_INTERVAL, LOG_LEVEL)
 """What can be desired of a device. Where nothing is desired, its settings file holds."""
 BY_PATH = {setting.path: setting for setting in SETTINGS}
@@ -192,6 +194,12 @@ def find(section: Section, path: Path) -> Any:
             return None
         found = found[key]
     return found
+
+
+def sampling_s(reported: Section) -> int:
+    """How often a device samples by its own word; the usual where it says nothing that can be."""
+    said = find(reported, TELEMETRY_INTERVAL.path)
+    return INTERVAL_USUAL_S if wrong(TELEMETRY_INTERVAL, said) else int(said)
 
 
 def merge(section: Section, changes: Section) -> Section:

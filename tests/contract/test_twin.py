@@ -16,6 +16,7 @@ from contract.twin import (
     leaves,
     merge,
     same,
+    sampling_s,
     wrong,
 )
 
@@ -119,6 +120,12 @@ def test_a_setting_says_what_it_takes() -> None:
     values = ["DEBUG", "", 10, None, ["debug"]]
     for value in values:
         assert wrong(LOG_LEVEL, value) == "log.level is one of debug, info, warning, error"
+
+
+def test_how_often_a_device_samples_is_believed_within_bounds() -> None:
+    assert sampling_s({"telemetry": {"interval_s": 600}}) == 600
+    for said in (None, 5, 10**9, "600", {}, [600], True):
+        assert sampling_s({"telemetry": {"interval_s": said}}) == sampling_s({}) == 10
 
 
 def test_no_setting_lies_within_another() -> None:
