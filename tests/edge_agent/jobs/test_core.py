@@ -24,6 +24,7 @@ from edge_agent.jobs.core import (
     GiveUp,
     Handed,
     Jobs,
+    Look,
     NotBegun,
     Notified,
     Perform,
@@ -73,6 +74,11 @@ def report(effects: list[Effect]) -> Report:
     return found[0]
 
 
+def look(effects: list[Effect]) -> Look:
+    assert [type(effect) for effect in effects] == [Look]
+    return next(effect for effect in effects if isinstance(effect, Look))
+
+
 def at_work(core: Jobs) -> None:
     token = asked(core)
     core.handle(Handed(token, execution()), 1.0)
@@ -105,11 +111,11 @@ def test_a_job_is_written_down_before_it_is_begun() -> None:
     assert core.handle(Handed(asked(core), execution()), 1.0) == [Begin(execution()), Perform(execution())]
 
 
-def test_while_one_runs_no_other_is_asked_for() -> None:
+def test_while_one_runs_no_other_is_asked_for_only_how_that_one_stands() -> None:
     core = jobs()
     at_work(core)
-    assert core.handle(Notified(), 2.0) == []
-    assert core.handle(TimePassed(), 2.0 + 10 * POLL_S) == []
+    assert look(core.handle(Notified(), 2.0)).key == ("job-1", 1)
+    assert [type(e) for e in core.handle(TimePassed(), 2.0 + 10 * POLL_S)] == [Look]
 
 
 def test_an_outcome_is_written_down_before_it_is_reported() -> None:
