@@ -24,6 +24,7 @@ from cloud.documents.problems import DocumentProblemError
 from cloud.enrolment import members, refusals, registry
 from cloud.errors import RefusedError
 from cloud.jobs.service import PENDING_MAX, Jobs
+from cloud.jobs.sweep import Sweep
 from cloud.operators.accounts import Accounts
 from cloud.operators.roles import Role
 from cloud.settings import Broker as BrokerSettings
@@ -140,7 +141,7 @@ def test_a_job_ends_once(jobs: Jobs, city: Sessions, clock: Clock) -> None:
 
     def end(number: int) -> int:
         if number % 2:
-            return jobs.sweep(clock())
+            return Sweep(city, jobs)(clock())
         with city.begin() as session:
             return jobs.cancel(session, "job-1")
 

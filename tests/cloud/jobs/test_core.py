@@ -83,7 +83,7 @@ def test_an_end_is_never_left() -> None:
     refused = core.update(ended, Update(status=Status.FAILED), NOW)
     assert isinstance(refused, Refusal)
     assert (refused.code, refused.current) == (ErrorCode.INVALID_STATE_TRANSITION, ended)
-    assert core.cancel(ended, NOW) == ended
+    assert core.cancel(ended, NOW, force=True) == ended
     assert core.expire(ended, NOW + timedelta(days=9)) == ended
 
 
@@ -136,5 +136,5 @@ def test_only_failures_and_time_outs_are_tried_again_and_not_for_ever() -> None:
     assert (second.number, second.retries_left, second.status) == (2, 0, Status.QUEUED)
     assert core.retry(updated(second, Status.FAILED), 10, NOW) is None
     assert core.retry(updated(begun(), Status.REJECTED), 9, NOW) is None
-    assert core.retry(core.cancel(begun(), NOW), 9, NOW) is None
+    assert core.retry(core.cancel(begun(), NOW, force=True), 9, NOW) is None
     assert core.retry(core.expire(queued(), NOW + timedelta(hours=1)), 9, NOW) is not None

@@ -10,10 +10,14 @@ from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 
 from cloud.database.models.operators import AuditEntry
+from cloud.devices import groups
 from cloud.jobs import api, pages
 from cloud.jobs.diagnostics import BYTES_MAX, KEPT_MAX, Bundles
+from cloud.jobs.orders import Groups
 from tests.cloud.conftest import Staff
 from tests.cloud.jobs.conftest import Fleet
+
+GROUPS = Groups(groups.names, groups.members)
 
 
 @pytest.fixture
@@ -30,7 +34,8 @@ def bundles(fleet: Fleet, tmp_path: Path) -> Bundles:
 @pytest.fixture
 def app(fleet: Fleet, bundles: Bundles, pages_app: Callable[..., FastAPI]) -> FastAPI:
     return pages_app(
-        pages.router(fleet.sessions, fleet.jobs), api.router(fleet.sessions, fleet.jobs, bundles)
+        pages.router(fleet.sessions, fleet.jobs, GROUPS),
+        api.router(fleet.sessions, fleet.jobs, GROUPS, bundles),
     )
 
 
@@ -63,7 +68,7 @@ def test_a_job_on_all_devices_is_ordered_watched_and_cancelled(staff: Staff, fle
     assert "Succeeded" in staff.client.get(f"{address}/live").text
     assert staff.client.post(f"{address}/cancel", data={"csrf": staff.csrf}).status_code == 303
     page = staff.client.get(address).text
-    assert "Cancel what has not ended" not in page
+    assert "Cancel what has not begun" not in page
     assert [entry[1:] for entry in audited(fleet)] == [
         ("create-job", "restart-agent"),
         ("cancel-job", ""),
@@ -90,7 +95,7 @@ def test_one_device_is_chosen_and_a_foreign_one_refused(staff: Staff, fleet: Fle
 
 def test_a_way_of_the_control_plane_cancels_its_own_jobs(staff: Staff, fleet: Fleet) -> None:
     fleet.create("print-1", "kiosk-01")
-    assert "Cancel what has not ended" not in staff.client.get("/jobs/print-1").text
+    assert "Cancel what has not begun" not in staff.client.get("/jobs/print-1").text
     assert staff.client.post("/jobs/print-1/cancel", data={"csrf": staff.csrf}).status_code == 409
 
 

@@ -69,13 +69,13 @@ def test_cancel_ends_whatever_has_not_ended(fleet: Fleet) -> None:
     fleet.ask("kiosk-01", "job-start-next")
     fleet.ask("kiosk-02", "job-update", {"status": "SUCCEEDED"}, job="job-1")
     with fleet.sessions.begin() as session:
-        assert fleet.jobs.cancel(session, "job-1") == 2
+        assert fleet.jobs.cancel(session, "job-1", force=True) == 2
     assert status(fleet, "job-1", "kiosk-01") is Status.CANCELED
     assert status(fleet, "job-1", "kiosk-02") is Status.SUCCEEDED
     assert fleet.told[-1][1] == "job-notify-next"
     assert "execution" not in fleet.told[-1][2]
     with fleet.sessions.begin() as session:
-        assert fleet.jobs.cancel(session, "job-1") == 0
+        assert fleet.jobs.cancel(session, "job-1", force=True) == 0
     with fleet.sessions.begin() as session, pytest.raises(RefusedError, match="no job job-9"):
         fleet.jobs.cancel(session, "job-9")
 
@@ -84,13 +84,13 @@ def test_the_sweep_ends_what_is_over_time(fleet: Fleet) -> None:
     fleet.create("job-1", "kiosk-01", "kiosk-02")
     fleet.ask("kiosk-01", "job-start-next")
     fleet.clock.forward(60)
-    assert fleet.jobs.sweep(fleet.clock.at) == 1
+    assert fleet.sweep(fleet.clock.at) == 1
     assert status(fleet, "job-1", "kiosk-01") is Status.TIMED_OUT
     assert status(fleet, "job-1", "kiosk-02") is Status.QUEUED
     fleet.clock.forward(540)
-    assert fleet.jobs.sweep(fleet.clock.at) == 1
+    assert fleet.sweep(fleet.clock.at) == 1
     assert status(fleet, "job-1", "kiosk-02") is Status.TIMED_OUT
-    assert fleet.jobs.sweep(fleet.clock.at) == 0
+    assert fleet.sweep(fleet.clock.at) == 0
 
 
 def test_a_failure_is_tried_again_as_often_as_the_job_says(fleet: Fleet) -> None:
@@ -117,11 +117,11 @@ def test_an_end_that_could_not_be_told_is_told_by_the_sweep(fleet: Fleet) -> Non
     fleet.jobs.on_ended(hook)
     fleet.create("job-1", "kiosk-01")
     fleet.ask("kiosk-01", "job-update", {"status": "SUCCEEDED"}, job="job-1")
-    fleet.jobs.sweep(fleet.clock.at)
+    fleet.sweep(fleet.clock.at)
     assert ended == []
     down[0] = False
-    fleet.jobs.sweep(fleet.clock.at)
-    fleet.jobs.sweep(fleet.clock.at)
+    fleet.sweep(fleet.clock.at)
+    fleet.sweep(fleet.clock.at)
     assert ended == [("job-1", "kiosk-01", Status.SUCCEEDED)]
 
 

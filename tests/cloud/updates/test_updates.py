@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from cloud.database.models.jobs import Job
 from cloud.database.models.operators import AuditEntry
 from cloud.errors import MalformedError, RefusedError, SettingsError, UnavailableError
+from cloud.jobs.sweep import Sweep
 from cloud.updates import api, core, pages, tuf_files
 from cloud.updates.catalogue import Catalogue
 from contract.updates import UPDATE, UpdateNews
@@ -165,7 +166,7 @@ def test_what_is_activated_everywhere_cannot_be_cancelled(staff, plane: Plane) -
 def test_an_assignment_that_nobody_takes_in_time_has_failed(staff, plane: Plane) -> None:  # type: ignore[no-untyped-def]
     update = assigned(staff)
     plane.clock.forward(700)
-    plane.jobs.sweep(plane.clock.at)
+    Sweep(plane.sessions, plane.jobs)(plane.clock.at)
     told = standing(staff, update)
     assert (told["state"], told["code"]) == ("failed", "not-taken")
     plane.news(update, "kiosk-01", revision=1, state="downloading")
