@@ -146,6 +146,7 @@ def delete(session: Session, operator: Actor, name: str) -> None:
     row = _held(session, name)
     session.execute(sa.delete(DeviceGroupMember).where(DeviceGroupMember.name == name))
     session.delete(row)
+    session.flush()
     audit(session, operator, "delete-group", name, {})
 
 

@@ -111,9 +111,12 @@ def wait_no_more(session: Session, job: str, devices: Iterable[str]) -> None:
 
 
 def shown_since(session: Session, job: str, moment: datetime) -> int:
-    """How many devices were shown `job` after `moment`."""
+    """How many devices were shown `job` after `moment`; one that left before its turn was not."""
+    unseen = sa.and_(
+        JobExecution.status == Status.REMOVED.value, JobExecution.updated_at == JobExecution.queued_at
+    )
     first = sa.select(sa.func.count()).where(
-        JobExecution.job == job, JobExecution.number == 1, JobExecution.queued_at > moment
+        JobExecution.job == job, JobExecution.number == 1, JobExecution.queued_at > moment, ~unseen
     )
     return session.scalar(first) or 0
 
