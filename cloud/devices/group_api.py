@@ -73,7 +73,7 @@ def router(sessions: sessionmaker[Session]) -> APIRouter:
     _add_groups(routes, sessions)
     _add_tags(routes, sessions)
 
-    @routes.get(MATCHES_PATH)
+    @routes.get(MATCHES_PATH, responses={400: {"description": "It is no query; `detail` says where."}})
     def match_devices(
         query: Annotated[str, Query(max_length=QUERY_LENGTH_MAX)],
         limit: Members = MEMBERS_LISTED_MAX,

@@ -38,8 +38,8 @@ class Sweep:
         self.remove()
         expired = self.expire(now)
         self.roll(now)
-        self.erase()
         self.tell()
+        self.erase()
         return expired
 
     def remove(self) -> None:
