@@ -242,7 +242,7 @@ def _job(overview: Overview) -> dict[str, Any]:
         "canceled_at": overview.canceled_at,
         "state": overview.state,
         "targets": overview.targets,
-        "targets_asked": overview.wish.get("targets", []),
+        "targets_asked": overview.asked,
         "waiting": overview.waiting,
         "maximum_per_minute": overview.per_minute,
         "retries": overview.retries,

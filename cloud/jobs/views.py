@@ -42,6 +42,11 @@ class Overview:
     counts: dict[Status, int]
 
     @property
+    def asked(self) -> list[str]:
+        """Where an operator wanted it; nothing for jobs of the control plane itself."""
+        return list(self.wish.get("targets", []))
+
+    @property
     def pending(self) -> bool:
         """Whether any device still has to do something."""
         return bool(self.waiting) or any(self.counts.get(status) for status in PENDING)

@@ -99,7 +99,10 @@ def test_one_device_is_chosen_and_a_foreign_one_refused(staff: Staff, fleet: Fle
 
 def test_a_way_of_the_control_plane_cancels_its_own_jobs(staff: Staff, fleet: Fleet) -> None:
     fleet.create("print-1", "kiosk-01")
-    assert "Cancel what has not begun" not in staff.client.get("/jobs/print-1").text
+    page = staff.client.get("/jobs/print-1")
+    assert page.status_code == 200
+    assert "the control plane" in page.text
+    assert "Cancel what has not begun" not in page.text
     assert staff.client.post("/jobs/print-1/cancel", data={"csrf": staff.csrf}).status_code == 409
 
 
