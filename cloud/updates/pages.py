@@ -12,10 +12,12 @@ from cloud.operators.access import current_operator
 from cloud.operators.roles import Area, belongs_to
 from cloud.updates import views
 from cloud.updates.catalogue import Catalogue, Target
-from cloud.updates.service import Updates
+from cloud.updates.service import TARGET_LENGTH_MAX, Updates
 from cloud.updates.views import POSITION_MAX
 from cloud.updates.wording import CHIPS, CODES, COMPONENTS, KINDS, STATES
+from cloud.web.forms import rate_of
 from cloud.web.pages import render
+from contract.jobs import PER_MINUTE_MAX
 from contract.updates import PATH_LENGTH_MAX
 
 PAGE = "/updates"
@@ -39,10 +41,20 @@ def router(updates: Updates) -> APIRouter:
         with updates.sessions() as session:
             found = views.overviews(session, before=before, limit=LISTED + 1)
             devices = views.devices(session)
+            groups = updates.group_names(session)
         shown = found[:LISTED]
         older = shown[-1].position if len(found) > LISTED else None
         return render(
-            request, template, rollouts=shown, before=before, older=older, devices=devices, **more, **WORDS
+            request,
+            template,
+            rollouts=shown,
+            before=before,
+            older=older,
+            devices=devices,
+            groups=groups,
+            per_minute_max=PER_MINUTE_MAX,
+            **more,
+            **WORDS,
         )
 
     def one(request: Request, template: str, update: str) -> Response:
@@ -71,13 +83,23 @@ def router(updates: Updates) -> APIRouter:
     def assign(
         request: Request,
         path: Annotated[str, Form(max_length=PATH_LENGTH_MAX)],
-        target: Annotated[str, Form(max_length=63)],
+        target: Annotated[str, Form(max_length=TARGET_LENGTH_MAX)],
         key: Annotated[str, Form(max_length=64)],
         downgrade: Annotated[bool, Form()] = False,
+        per_minute: Annotated[str, Form(max_length=8)] = "",
     ) -> Response:
         operator = current_operator(request)
+        rate = rate_of(per_minute)
         with updates.sessions.begin() as session:
-            update = updates.assign(session, operator, path=path, target=target, downgrade=downgrade, key=key)
+            update = updates.assign(
+                session,
+                operator,
+                path=path,
+                target=target,
+                downgrade=downgrade,
+                key=key,
+                per_minute=rate,
+            )
         return RedirectResponse(f"{PAGE}/{update}", 303)
 
     @routes.get(PAGE + "/{update}")
