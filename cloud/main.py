@@ -22,7 +22,8 @@ from obstore.store import LocalStore
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.assembly import pages as assembly_pages
-from cloud.broker import Broker
+from cloud.broker import Broker, Received
+from cloud.broker_figures import BrokerFigures
 from cloud.captions import pages as caption_pages
 from cloud.captions import staff as caption_staff
 from cloud.captions.hub import Hub
@@ -32,8 +33,13 @@ from cloud.database import migrate
 from cloud.database.engine import connect
 from cloud.database.lock import executor_lock, executor_lock_in
 from cloud.database.workflows import running as workflows_running
+from cloud.devices import incident_api, incident_pages
+from cloud.devices import incidents as incident_core
 from cloud.devices import pages as device_pages
-from cloud.devices.presence import Presences
+from cloud.devices.hours import Tolerance
+from cloud.devices.presence import Limits as PresenceLimits
+from cloud.devices.run import SWEEP_EVERY_S as SWEEP_PRESENCE_S
+from cloud.devices.run import Presences, Rules
 from cloud.documents import api as document_api
 from cloud.documents import kinds
 from cloud.documents import staff as document_staff
@@ -65,6 +71,11 @@ from cloud.jobs.core import RETRIES_MAX
 from cloud.jobs.diagnostics import BYTES_MAX, Bundles
 from cloud.jobs.requests import Requests
 from cloud.jobs.service import Jobs
+from cloud.link import api as link_api
+from cloud.link import declared, delay_pages, series, sightings
+from cloud.link import pages as link_pages
+from cloud.link.books import Books
+from cloud.link.delays import Delays
 from cloud.operators import access, account_pages, security, token_pages
 from cloud.operators import pages as operator_pages
 from cloud.operators.accounts import Accounts
@@ -78,9 +89,10 @@ from cloud.recordings.orders import Orders
 from cloud.recordings.uploads import Uploads
 from cloud.settings import Settings
 from cloud.telemetry import pages as telemetry_pages
-from cloud.telemetry.fleet import Watch
+from cloud.telemetry.fleet import MEASURE_EVERY_S, Watch
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.run import open_store
+from cloud.telemetry.store import Point
 from cloud.updates import api as update_api
 from cloud.updates import pages as update_pages
 from cloud.updates import service as update_service
@@ -88,6 +100,7 @@ from cloud.updates import tuf_files
 from cloud.updates.catalogue import Catalogue
 from cloud.web import front, listener, openapi
 from cloud.web.application import build, build_pages
+from cloud.web.languages import ZONE
 from cloud.web.pages import Pages
 from cloud.web.servers import Servers
 from contract.captions import SetSitting
@@ -109,6 +122,8 @@ UPDATE_STARTED_S = 300.0
 """A device has so long to write an assignment down."""
 UPDATE_WAITS_S = 7 * 86_400.0
 """A device that was away learns of an assignment when it is back, for a week."""
+SWEEP_DELAYS_S = 2.0
+WRITE_LEDGER_S = 30.0
 RENEW_TIMESTAMP_S = 3600.0
 SITTING_WAITS_S = 12 * 3600.0
 """A recorder that was away learns of its sitting when it is back, on the same day."""
@@ -149,12 +164,16 @@ class Ways:
     bundles: Bundles
     captions: Captions
     watch: Watch
+    books: Books
+    delays: Delays
     documents: Documents
     updates: update_service.Updates
     objects: FolderObjects
     uploads: Uploads
     recording_news: RecordingNews
     orders: Orders
+    presences: Presences
+    broker_figures: BrokerFigures
 
 
 def serve(settings: Settings) -> None:
@@ -194,28 +213,36 @@ def lay_ground(settings: Settings) -> Iterator[Ground]:
 def make_ways(ground: Ground) -> Iterator[Ways]:
     """Every way, knowing of the others what it was handed here."""
     settings, sessions = ground.settings, ground.sessions
+    figures = BrokerFigures(settings.broker.connections_max)
     jobs = Jobs(sessions=sessions, publish=ground.broker.publish, clock=now)
     bundles = Bundles(settings.data_dir / "objects" / "diagnostics", sessions, now, _new_id)
+    ledger = Ledger(settings.telemetry_database)
     with (
-        closing(Watch(sessions, open_store(settings), Ledger(settings.telemetry_database), now)) as watch,
+        closing(Watch(sessions, open_store(settings), ledger, now, figures)) as watch,
         closing(RegistryHttp(settings.documents.registry_url)) as registry,
         closing(PaymentsHttp(settings.documents.payments_url)) as payments,
     ):
         documents = _documents(ground, jobs, registry, payments)
         objects = FolderObjects(settings.objects_dir)
         orders = Orders(sessions, queue.enqueue, queue.standing, now)
+        captions = _captions(ground, jobs)
+        members = _members(ground, jobs)
         yield Ways(
-            _members(ground, jobs),
+            members,
             jobs,
             bundles,
-            _captions(ground, jobs),
+            captions,
             watch,
+            Books(sessions, ledger.sessions, now),
+            Delays(sessions, ground.broker.publish, lambda: ground.broker.connected, now),
             documents,
             _updates(ground, jobs),
             objects,
             Uploads(sessions, objects, orders.uploaded, clock=now, new_id=_new_id),
             RecordingNews(orders.uploaded),
             orders,
+            _presences(ground, members, jobs, captions),
+            figures,
         )
 
 
@@ -307,6 +334,39 @@ def _captions(ground: Ground, jobs: Jobs) -> Captions:
     return captions
 
 
+def _presences(ground: Ground, members: Members, jobs: Jobs, captions: Captions) -> Presences:
+    chosen = ground.settings.presence
+
+    def came(device: str) -> None:
+        members.drops.noticed(device)
+        jobs.notices.announce(device)
+
+    return Presences(
+        ground.sessions,
+        Rules(
+            ZONE,
+            PresenceLimits(
+                will_holds_s=chosen.will_holds_s,
+                late_after_s=chosen.late_after_s,
+                gone_after_s=chosen.gone_after_s,
+                proof_after_s=chosen.proof_after_s,
+                flap_window_s=chosen.flap_window_s,
+                flaps=chosen.flaps,
+            ),
+            incident_core.Limits(chosen.together_s, chosen.over_after_s),
+            _tolerance(ground.settings),
+        ),
+        clock=now,
+        words_since=lambda: ground.broker.connected_since,
+        on_online=came,
+        on_change=captions.presence_changed,
+    )
+
+
+def _tolerance(settings: Settings) -> Tolerance:
+    return Tolerance(settings.presence.early_s, settings.presence.late_s)
+
+
 def _updates(ground: Ground, jobs: Jobs) -> update_service.Updates:
     chosen = ground.settings.updates
 
@@ -344,14 +404,14 @@ def _updates(ground: Ground, jobs: Jobs) -> update_service.Updates:
 def _subscribe(ground: Ground, ways: Ways) -> None:
     """Who takes which topic."""
     requests = Requests(ways.jobs, ground.broker.publish)
+    comings = sightings.Sightings(ways.delays.on_online)
 
-    def came(device: str) -> None:
-        ways.members.drops.noticed(device)
-        ways.jobs.notices.announce(device)
+    def presence(message: Received) -> None:
+        ways.presences.take(message)
+        comings.take(message)
 
-    presences = Presences(came, ways.captions.presence_changed)
     for topic_name, handler in {
-        "presence": presences.take,
+        "presence": presence,
         "job-get": requests.get,
         "job-start-next": requests.start_next,
         "job-describe": requests.describe,
@@ -362,9 +422,11 @@ def _subscribe(ground: Ground, ways: Ways) -> None:
         "updates": ways.updates.on_news,
         "recordings": ways.recording_news.on_news,
         "floor": ways.recording_news.on_floor,
+        "dropped": declared.take,
     }.items():
         ground.broker.subscribe(topic_name, handler)
     ground.broker.on_connected(ways.jobs.notices.announce_all)
+    ground.broker.watch_system(lambda topic, payload: ways.broker_figures.take(topic, payload, now()))
 
 
 def _listeners(ground: Ground, ways: Ways) -> Servers:
@@ -414,9 +476,16 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
             ground.sessions,
             [
                 partial(telemetry_pages.device_section, ways.watch),
+                partial(link_pages.device_section, ways.books),
                 partial(job_pages.device_section, ground.sessions),
             ],
         ),
+        incident_pages.router(ground.sessions, _tolerance(ground.settings)),
+        incident_api.router(ground.sessions),
+        link_pages.router(ways.books),
+        link_api.router(ways.books),
+        delay_pages.router(ways.delays),
+        delay_pages.api_router(ways.delays),
         job_pages.router(ground.sessions, ways.jobs),
         job_api.router(ground.sessions, ways.jobs, ways.bundles),
         document_verify.router(ground.sessions, ways.documents.tools.kinds, clock=now),
@@ -511,7 +580,29 @@ def _chores(ground: Ground, ways: Ways) -> list[tuple[str, float, Callable[[], o
         ("timestamp", RENEW_TIMESTAMP_S, lambda: ways.updates.catalogue.renew_timestamp(now())),
         ("recordings", SWEEP_RECORDINGS_S, ways.uploads.sweep),
         ("transcriptions", SWEEP_TRANSCRIPTIONS_S, ways.orders.sweep),
+        ("presence", SWEEP_PRESENCE_S, ways.presences.sweep),
+        *(
+            [("figures", MEASURE_EVERY_S, ways.watch.measure)]
+            if ground.settings.telemetry.store == "influx"
+            else []
+        ),
+        ("delays", SWEEP_DELAYS_S, ways.delays.sweep),
+        ("ledger", WRITE_LEDGER_S, lambda: _write_ledger(ground.settings, ways)),
     ]
+
+
+def _write_ledger(settings: Settings, ways: Ways) -> None:
+    """Put the ledger into the store that Grafana reads; the embedded one has no Grafana."""
+    if settings.telemetry.store != "influx":
+        return
+    ledger = ways.books.ledger()
+    at_ms = int(ledger.at.timestamp() * 1000)
+    points = [
+        Point(each.device, each.site, each.kind, at_ms, series.values(each), series.MEASUREMENT)
+        for each in ledger.accounts
+    ]
+    if points:
+        ways.watch.store.write(points)
 
 
 def _sweep_certificates(ground: Ground, ways: Ways) -> None:
