@@ -361,6 +361,8 @@ def hall_is_heard(scene: Scene) -> Iterator[str]:
             continue
         since, until = (change.at.timestamp() * 1000 - START_MS for change in sitting.changes[-2:])
         device = next(each for each in scene.devices if each.name == sitting.device)
+        if device.taken_over and device.outbox.refused:
+            continue  # what was said while the outbox was full is derived later, from the sound
         up_ms = int(min(device.up_at * 1000 + 60_000, scene.healed_ms + BACK_MS_MAX))
         since, until = max(since, scene.healed_ms + 300_000, up_ms), until - 20_000
         lines = scene.cloud.captions.lines.values()

@@ -97,12 +97,13 @@ class Device:
         """When the link last came up."""
         self.refused_without_need = 0
         """Messages that must be kept, and were refused although the reserve was there."""
-        self.deletions: list[Key] = []
-        """What a full disk did not delete; it is deleted with the next write."""
+        self.deletions: dict[Key, bool] = {}
+        """What a full disk did not delete, and whether it is dropped; it is deleted with the next write."""
         self.true_ms: dict[Key, int] = {}
         """When each sample was really taken."""
         self._pending: tuple[DroppedRange, ...] = ()
         self._dated = False
+        self._dials = 0
         self.overruled: set[j.Key] = set()
         self._armed: dict[str, float] = {}
         self._connection: Connection | None = None
@@ -176,7 +177,7 @@ class Device:
         self.starts += 1
         self.on = True
         self.dropped = 0
-        self.deletions = []
+        self.deletions = {}
         self._armed = {}
         self._connection = None
         self.run(self._start)
@@ -192,9 +193,7 @@ class Device:
         kept = self.disk.kept(self.boot)
         wall_ms = self.wall.ms() if self._stamp.trusted else None
         rows = stored_rows(kept, self.now, wall_ms)
-        self.outbox = o.Outbox(
-            self.boot, rows, self.bounds, self.disk.pending, clock_trusted=self._dated
-        )
+        self.outbox = o.Outbox(self.boot, rows, self.bounds, self.disk.pending, clock_trusted=self._dated)
         if not self.disk.make_reserve():
             self.outbox.handle(o.DiskFull(), self.now)
         self._pending = self.outbox.pending
@@ -272,12 +271,12 @@ class Device:
             case o.Declare(seq, body, ranges, pending):
                 self._declare((self.boot, Lane.EVENTS, seq), body, ranges, pending)
             case o.Forget(boot, lane, seq):
-                self.deletions += self.disk.upto(boot, lane, seq)
+                self.deletions |= dict.fromkeys(self.disk.upto(boot, lane, seq), False) | self.deletions
                 self._written(None, None, must=True)
             case o.Drop(boot, lane, seq, pending):
                 self.dropped += 1
                 self.disk.dropped.add((boot, lane, seq))
-                self.deletions.append((boot, lane, seq))
+                self.deletions[boot, lane, seq] = True
                 self._pending = self.plant.pending(pending)
                 self._written(None, None, must=True)
             case o.Skip(pending):
@@ -307,7 +306,7 @@ class Device:
                 return False
             self.effect("release the reserve")
             return self._written(key, message, must=must)
-        self.deletions = []
+        self.deletions = {}
         self.sync()
         return True
 
@@ -389,7 +388,9 @@ class Device:
 
     def _presence(self, *, online: bool) -> Presence:
         at = self.plant.stamp(self.wall.ms())
-        return Presence(boot=self.boot, at=at, online=online, kind="device", agent="1")
+        return Presence(
+            boot=self.boot, at=at, online=online, kind="device", agent="1", connection=self._dials
+        )
 
     def tell_reconnection(self, event: r.Event) -> None:
         """Give the reconnection an event and do what follows."""
@@ -408,6 +409,7 @@ class Device:
 
     def _dial(self) -> None:
         life = self.life
+        self._dials += 1
 
         def mine(action: Action) -> None:
             if life == self.life and self._connection is connection:
