@@ -32,7 +32,10 @@ class Listener(_Section, frozen=True, kw_only=True):
 
 
 class Broker(_Section, frozen=True, kw_only=True):
-    """Where the services connect to. `tls = false` is for the one-machine demo on loopback only."""
+    """Where the services connect to. `tls = false` is for the one-machine demo on loopback only.
+
+    `connections_max` is what the generated configuration lets in; from 80 % on an alert fires.
+    """
 
     host: str
     port: Port = 8883
@@ -40,6 +43,7 @@ class Broker(_Section, frozen=True, kw_only=True):
     root: str = ROOT_DEFAULT
     keepalive_s: int = 30
     receive_maximum: int = 1000
+    connections_max: Annotated[int, msgspec.Meta(ge=1)] = 20_000
 
 
 class Certificates(_Section, frozen=True, kw_only=True):
@@ -85,6 +89,29 @@ class Updates(_Section, frozen=True, kw_only=True):
     timestamp_key_file: Path | None = None
 
 
+class Presence(_Section, frozen=True, kw_only=True):
+    """How long it takes until a device counts as late, gone or back, in seconds.
+
+    Who is back within `will_holds_s` of its will was never gone. Without a sample for `late_after_s` it is
+    degraded, for `gone_after_s` offline. `flaps` greetings within `flap_window_s` make a link that flaps.
+    Devices of a site that go within `together_s` are one incident; it ends when all are back for
+    `over_after_s`. A device may go off `early_s` before its hours, and be back `late_s` after them. For
+    `drain_s` after the ingest has begun to listen, what arrives may have waited at the broker.
+    """
+
+    will_holds_s: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    late_after_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    gone_after_s: Annotated[float, msgspec.Meta(gt=0)] = 300.0
+    proof_after_s: Annotated[float, msgspec.Meta(ge=0)] = 10.0
+    flap_window_s: Annotated[float, msgspec.Meta(gt=0)] = 600.0
+    flaps: Annotated[int, msgspec.Meta(ge=2, le=16)] = 3
+    together_s: Annotated[float, msgspec.Meta(ge=0)] = 120.0
+    over_after_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
+    early_s: Annotated[float, msgspec.Meta(ge=0)] = 900.0
+    late_s: Annotated[float, msgspec.Meta(ge=0)] = 900.0
+    drain_s: Annotated[float, msgspec.Meta(ge=0)] = 20.0
+
+
 class Objects(_Section, frozen=True, kw_only=True):
     """Where recordings are kept: `folder`, or the folder `objects` below `data_dir` where it is not given."""
 
@@ -128,6 +155,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     telemetry: Telemetry = Telemetry()
     documents: Documents
     updates: Updates = Updates()
+    presence: Presence = Presence()
     objects: Objects = Objects()
     transcription: Transcription = Transcription()
 

@@ -116,7 +116,7 @@ BROKER_METRICS: tuple[Metric, ...] = (
     Metric("dropped_5min", "float", "1/min", 0, 1e12, "The same in a minute, as a mean of the last five."),
     Metric("connections", "int", "1", 0, 1e9, "Clients that are connected."),
     Metric("sessions", "int", "1", 0, 1e9, "Sessions that the broker keeps, of clients that are away too."),
-    Metric("sessions_pct", "float", "%", 0, 1e6, "Connections in per cent of what its configuration allows."),
+    Metric("full_pct", "float", "%", 0, 1e6, "Connections in per cent of what its configuration allows."),
     Metric(
         "stored_messages", "int", "1", 0, 1e15, "Messages that it holds: retained ones and those that wait."
     ),
@@ -131,6 +131,19 @@ INCIDENT_METRICS: tuple[Metric, ...] = (
     Metric("deaf_s", "float", "s", 0, 4e9, "For how long the ingest has not listened; 0 while it does."),
 )
 """What the control plane writes of each site as measurement `incident`; `deaf_s` stands at site `cloud`."""
+LEDGER_METRICS: tuple[Metric, ...] = (
+    Metric("stored", "int", "1", 0, 1e18, "Messages that are stored."),
+    Metric("missing", "int", "1", 0, 1e18, "Messages that have not come although later ones have."),
+    Metric("dropped", "int", "1", 0, 1e18, "Messages that the device dropped by its policy."),
+    Metric("undeclared", "int", "1", 0, 1e18, "Those of them for which the device gave no reason."),
+    Metric("lost", "int", "1", 0, 1e18, "Messages that never came and that the device did not drop."),
+    Metric("refused", "int", "1", 0, 1e18, "Messages and uploads that were refused."),
+    Metric("repeated", "int", "1", 0, 1e18, "Messages that came again."),
+    Metric("returns", "int", "1", 0, 1e18, "Signs of two machines with this identity."),
+    Metric("shared", "int", "1", 0, 1, "1 while two machines use this identity, 0 else."),
+    Metric("skew_estimate_ms", "float", "ms", -1e13, 1e13, "Device clock minus server clock, at least."),
+)
+"""What the control plane writes of each device since the beginning, as measurement `ledger`."""
 BY_NAME = {metric.name: metric for metric in METRICS}
 
 Value = bool | int | float
@@ -159,7 +172,7 @@ def check(batch: TelemetryBatch) -> None:
         raise MalformedError(f"a batch has 1 to {SAMPLES_MAX} samples, this one has {len(batch.samples)}")
     for sample in batch.samples:
         if not AT_MIN_MS <= sample.at <= AT_MAX_MS:
-            raise MalformedError(f"sample at {sample.at}: milliseconds between 2020 and 2100 are taken")
+            raise MalformedError(f"sample at {sample.at!r:.20}: milliseconds between 2020 and 2100 are taken")
         for name, value in sample.values.items():
             metric = BY_NAME.get(name)
             if metric is not None:
@@ -185,12 +198,12 @@ def dated(body: bytes, origin: int) -> bytes:
 def _check_value(metric: Metric, value: Value) -> None:
     is_bool = isinstance(value, bool)
     if metric.type == "bool" and not is_bool:
-        raise MalformedError(f"{metric.name} is true or false, not {value!r}")
+        raise MalformedError(f"{metric.name} is true or false, not {value!r:.40}")
     if metric.type == "int" and (is_bool or not isinstance(value, int)):
-        raise MalformedError(f"{metric.name} is a whole number, not {value!r}")
+        raise MalformedError(f"{metric.name} is a whole number, not {value!r:.40}")
     if metric.type == "float" and is_bool:
-        raise MalformedError(f"{metric.name} is a number, not {value!r}")
+        raise MalformedError(f"{metric.name} is a number, not {value!r:.40}")
     if not metric.low <= value <= metric.high:
         raise MalformedError(
-            f"{metric.name} is {value!r}: between {metric.low:g} and {metric.high:g} is taken"
+            f"{metric.name} is {value!r:.40}: between {metric.low:g} and {metric.high:g} is taken"
         )

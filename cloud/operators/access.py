@@ -27,7 +27,18 @@ from cloud.database.models.operators import AuditEntry, Operator, OperatorSessio
 from cloud.operators import api_tokens
 from cloud.operators.csrf import CSRF_HEADER as CSRF_HEADER
 from cloud.operators.csrf import check_csrf, csrf_of, refuse_foreign
-from cloud.operators.roles import HOMES, NAMES, SAFE_METHODS, Area, Role, allowed, area_of, roles_for, scope
+from cloud.operators.roles import (
+    AREAS,
+    HOMES,
+    NAMES,
+    SAFE_METHODS,
+    Area,
+    Role,
+    allowed,
+    area_of,
+    roles_for,
+    scope,
+)
 from cloud.web.application import put_behind
 from cloud.web.pages import render
 from cloud.web.problems import ProblemError, respond
@@ -67,9 +78,12 @@ class SignedIn(Actor):
     must_change_password: bool
     role: Role | None
 
-    def may(self, area: str) -> bool:
-        """Whether this person may open what belongs to `area` (one of `roles.Area`); for templates."""
-        return self.role is not None and not self.must_change_password and allowed(self.role, Area(area))
+    @property
+    def areas(self) -> frozenset[Area]:
+        """What this person may open; for templates."""
+        if self.role is None or self.must_change_password:
+            return frozenset()
+        return AREAS[self.role]
 
     @property
     def home(self) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from cloud.devices.presence import OFFLINE
 from cloud.documents.core import Attention, Hold
 from cloud.jobs.core import PENDING
 from cloud.watermark import ABOVE_MAX
@@ -252,7 +253,7 @@ def presence_is_true(scene: Scene) -> Iterator[str]:
         known = scene.cloud.db.presence.get(device.name)
         if device.name in scene.broker.presence_dropped:
             continue  # the broker dropped it and told nobody: known, and to be cured with issue B
-        if known is None or not known.online or known.boot != device.boot:
+        if known is None or known.state == OFFLINE or known.boot != device.boot:
             yield f"{device.name} is there as {device.boot}, and believed to be {known}"
 
 

@@ -86,6 +86,7 @@ class Device:
     def __post_init__(self) -> None:
         self.life = 0
         self.boot = ""
+        self.connections = 0
         self.resuming = False
         self.wall = Wall(self.clock, self.faults)
         self.dropped = 0
@@ -103,7 +104,6 @@ class Device:
         """When each sample was really taken."""
         self._pending: tuple[DroppedRange, ...] = ()
         self._dated = False
-        self._dials = 0
         self.overruled: set[j.Key] = set()
         self._armed: dict[str, float] = {}
         self._connection: Connection | None = None
@@ -389,7 +389,7 @@ class Device:
     def _presence(self, *, online: bool) -> Presence:
         at = self.plant.stamp(self.wall.ms())
         return Presence(
-            boot=self.boot, at=at, online=online, kind="device", agent="1", connection=self._dials
+            boot=self.boot, at=at, online=online, kind="device", agent="1", connection=self.connections
         )
 
     def tell_reconnection(self, event: r.Event) -> None:
@@ -409,7 +409,7 @@ class Device:
 
     def _dial(self) -> None:
         life = self.life
-        self._dials += 1
+        self.connections += 1
 
         def mine(action: Action) -> None:
             if life == self.life and self._connection is connection:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloud.devices.presence import Known
+from cloud.devices.presence import Known, Said
 from cloud.watermark import Verdict, Watermark, note
 from contract.link import DroppedRange
-from contract.messages import AT_MAX_MS, AT_MIN_MS, Presence
+from contract.messages import AT_MAX_MS, AT_MIN_MS
 from edge_agent.documents import printing as p
 from edge_agent.documents.printer import JobState, PrinterJob
 from edge_agent.link import outbox as o
@@ -100,9 +100,9 @@ class Plant:
         """The watermark after a message of the events lane."""
         return note(mark, seq, kept_from=kept_from)
 
-    def believe(self, _known: Known, _said: Presence) -> Known | None:
-        """What is believed of a device, if not what the core says."""
-        return None
+    def said(self, _known: Known, said: Said) -> Said:
+        """What a word of a device's presence is taken for."""
+        return said
 
     def captures(self, captured: bool) -> bool:
         """What is made of the payment service's word."""
@@ -265,8 +265,8 @@ class HighestSeen(Plant):
 class BelievesAnyWill(Plant):
     """Offline is offline, whichever boot it speaks of."""
 
-    def believe(self, known: Known, said: Presence) -> Known | None:
-        return None if said.online else Known(False, known.boot)
+    def said(self, known: Known, said: Said) -> Said:
+        return said if said.online else Said(False, known.boot, known.connection)
 
 
 class MissedIsCaptured(Plant):
