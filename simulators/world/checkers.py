@@ -203,6 +203,11 @@ def nobody_dials_in_step(scene: Scene) -> Iterator[str]:
             yield f"{other} and {device} dialed together at {at:.3f} s"
 
 
+def wills_speak_for_themselves(scene: Scene) -> Iterator[str]:
+    """The will of an earlier connection ends no other."""
+    yield from scene.cloud.db.misled
+
+
 def boards_boot(scene: Scene) -> Iterator[str]:
     """A board that is switched on runs a whole version that is well, whatever an update is doing."""
     for updater in scene.updaters:
@@ -226,6 +231,7 @@ ALWAYS: tuple[Checker, ...] = (
     samples_are_dated,
     nobody_fights,
     nobody_dials_in_step,
+    wills_speak_for_themselves,
     boards_boot,
 )
 
