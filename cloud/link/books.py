@@ -79,7 +79,7 @@ class Ledger:
 
 
 class Books:
-    """Reads both databases; several threads may ask. `telemetry` is None where there is none to be read."""
+    """Reads both databases; several threads may ask."""
 
     def __init__(
         self,
@@ -164,12 +164,12 @@ def shared(returned_at: datetime | None, now: datetime) -> bool:
 
 def declared_of(session: Session, device: str | None = None) -> dict[Key, Declared]:
     """What devices declared as dropped, by device, boot and lane; of one device or of all."""
-    columns = (DeclaredDrops.device, DeclaredDrops.boot, DeclaredDrops.lane)
-    rows = sa.select(
-        *columns, sa.func.sum(DeclaredDrops.numbered), sa.func.sum(DeclaredDrops.unnumbered)
-    ).group_by(*columns)
+    d = DeclaredDrops
+    rows = sa.select(d.device, d.boot, d.lane, sa.func.sum(d.numbered), sa.func.sum(d.unnumbered)).group_by(
+        d.device, d.boot, d.lane
+    )
     if device is not None:
-        rows = rows.where(DeclaredDrops.device == device)
+        rows = rows.where(d.device == device)
     return {(name, boot, lane): Declared(int(n), int(u)) for name, boot, lane, n, u in session.execute(rows)}
 
 
@@ -177,8 +177,13 @@ def _sums(session: Session) -> dict[str, Numbers]:
     """Of each device what needs no reconciling: it is in no other table and no declaration is about it."""
     found: dict[str, Numbers] = {}
     for table in (WatermarkRow, ForgottenBoots):
-        columns = (table.stored, table.refused, table.given_up, table.repeated)
-        rows = sa.select(table.device, *map(sa.func.sum, columns)).group_by(table.device)
+        rows = sa.select(
+            table.device,
+            sa.func.sum(table.stored),
+            sa.func.sum(table.refused),
+            sa.func.sum(table.given_up),
+            sa.func.sum(table.repeated),
+        ).group_by(table.device)
         for device, stored, refused, given_up, repeated in session.execute(rows):
             more = Numbers(
                 stored=int(stored), refused=int(refused), lost=int(given_up), repeated=int(repeated)

@@ -61,13 +61,16 @@ def reconcile(counted: Counted, declared: Declared) -> Numbers:
     )
 
 
-def gaps(seq: int, above: list[int], at_most: int) -> list[tuple[int, int]]:
-    """The first `at_most` stretches of sequences that are missing between what has come, as from and to."""
-    found = []
-    for later in above:
-        if later > seq + 1:
-            found.append((seq + 1, later - 1))
-            if len(found) == at_most:
-                break
-        seq = later
-    return found
+Stretch = tuple[int, int]
+"""Sequences from and to, both included."""
+
+
+def gaps(seq: int, above: list[int], dropped: list[Stretch], at_most: int) -> list[Stretch]:
+    """The first `at_most` stretches that are missing between what has come, without those in `dropped`."""
+    known = sorted([*((each, each) for each in above), *dropped])
+    found: list[Stretch] = []
+    for first, last in known:
+        if above and first > seq + 1 and seq < above[-1]:
+            found.append((seq + 1, min(first - 1, above[-1])))
+        seq = max(seq, last)
+    return found[:at_most]

@@ -87,7 +87,7 @@ def read(books: Books, device: str) -> DeviceLedger | None:
         more, older = _rows(session, device)
         refused.update(_refused(session, device))
         skew = session.get(SkewRow, device)
-    accounts = [_account(row, declared) for row in [*boots, *more]]
+    accounts = [_account(row, declared, drops) for row in [*boots, *more]]
     known = {(account.boot, account.lane) for account in accounts}
     forgotten = [*old, *older]
     rest = _beyond(declared, known, forgotten)
@@ -102,7 +102,7 @@ def read(books: Books, device: str) -> DeviceLedger | None:
         boots=accounts[:BOOTS_SHOWN],
         forgotten_boots=sum(row.boots for row in forgotten),
         why=why,
-        drops=drops,
+        drops=drops[:RANGES_SHOWN],
         refused=refused,
         skew_ms=skew.skew_ms if skew else None,
         skew_at=skew.changed_at if skew else None,
@@ -119,14 +119,21 @@ def _rows(session: Session, device: str) -> tuple[list[WatermarkRow], list[Forgo
     )
 
 
-def _account(row: WatermarkRow, declared: Mapping[tuple[str, str, str], Declared]) -> BootAccount:
+def _account(
+    row: WatermarkRow, declared: Mapping[tuple[str, str, str], Declared], drops: list[Drop]
+) -> BootAccount:
+    whole = [
+        (drop.from_seq, drop.to_seq)
+        for drop in drops
+        if (drop.boot, drop.lane) == (row.boot, row.lane) and drop.count == drop.to_seq - drop.from_seq + 1
+    ]
     counted = Counted(row.stored, row.refused, row.missing, row.dropped, row.given_up, row.repeated)
     return BootAccount(
         boot=row.boot,
         lane=row.lane,
         seq=row.seq,
         numbers=reconcile(counted, declared.get((row.device, row.boot, row.lane), Declared())),
-        gaps=gaps(row.seq, row.above, GAPS_SHOWN),
+        gaps=gaps(row.seq, row.above, whole, GAPS_SHOWN),
         moved_at=row.moved_at,
     )
 
@@ -154,7 +161,7 @@ def _why(session: Session, device: str) -> dict[str, int]:
 
 def _drops(session: Session, device: str) -> list[Drop]:
     rows = sa.select(DeclaredRange).where(DeclaredRange.device == device)
-    newest = rows.order_by(DeclaredRange.id.desc()).limit(RANGES_SHOWN)
+    newest = rows.order_by(DeclaredRange.id.desc())
     return [
         Drop(row.boot, row.lane, row.from_seq, row.to_seq, row.count, row.why, row.declared_at)
         for row in session.scalars(newest)

@@ -41,8 +41,21 @@ def test_gaps_are_exactly_what_is_missing(arrivals: list[int]) -> None:
     mark = Watermark()
     for seq in arrivals:
         mark, _ = note(mark, seq)
-    found = gaps(mark.seq, list(mark.above), 1000)
+    found = gaps(mark.seq, list(mark.above), [], 1000)
     lacking = [seq for first, last in found for seq in range(first, last + 1)]
     assert lacking == [seq for seq in range(1, max(arrivals, default=0)) if seq not in arrivals]
     assert len(lacking) == missing(mark)
-    assert gaps(mark.seq, list(mark.above), 1) == found[:1]
+    assert gaps(mark.seq, list(mark.above), [], 1) == found[:1]
+
+
+@given(st.sets(st.integers(1, 60)), st.lists(st.tuples(st.integers(1, 60), st.integers(0, 9))))
+def test_what_was_declared_is_no_gap(arrivals: set[int], declared: list[tuple[int, int]]) -> None:
+    mark = Watermark()
+    for seq in sorted(arrivals):
+        mark, _ = note(mark, seq)
+    stretches = [(first, first + more) for first, more in declared]
+    found = gaps(mark.seq, list(mark.above), stretches, 1000)
+    lacking = [seq for first, last in found for seq in range(first, last + 1)]
+    dropped = {seq for first, last in stretches for seq in range(first, last + 1)}
+    there = arrivals | dropped
+    assert lacking == [seq for seq in range(1, max(arrivals, default=0)) if seq not in there]
