@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud import arrivals, mqtt
+from cloud.broker_figures import SYSTEM_PREFIX, SYSTEM_TOPICS
 from cloud.database.models.devices import Device
 from cloud.database.writing import hold
 from cloud.errors import MalformedError, RefusedError
@@ -130,6 +131,9 @@ class Broker:
         self._connection = 0
         self._stopping = threading.Event()
         self._connected = threading.Event()
+        self._since: datetime | None = None
+        self._system: Callable[[str, bytes], None] | None = None
+        self._system_mid: int | None = None
         self._client = mqtt.make_client(settings, name, pki, paho.Client)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
@@ -141,6 +145,18 @@ class Broker:
     def connected(self) -> bool:
         """Whether the broker has accepted us, and our subscriptions stand."""
         return self._connected.is_set()
+
+    @property
+    def connected_since(self) -> datetime | None:
+        """Since when our subscriptions stand; None when they do not."""
+        return self._since
+
+    def watch_system(self, handler: Callable[[str, bytes], None]) -> None:
+        """Call `handler` in the network thread with each of the broker's own figures: topic and payload.
+
+        A broker that has none, or does not give them to us, says nothing.
+        """
+        self._system = handler
 
     def subscribe(self, topic_name: str, handler: Handler) -> None:
         """Call `handler` for each message on the topic called `topic_name` in `contract.topics`.
@@ -217,20 +233,31 @@ class Broker:
         ]
         client.subscribe(filters)
 
-    def _on_subscribe(self, _client: Any, _data: Any, _mid: int, codes: list[Any], _properties: Any) -> None:
+    def _on_subscribe(
+        self, client: paho.Client, _data: Any, mid: int, codes: list[Any], _properties: Any
+    ) -> None:
+        if mid == self._system_mid:
+            return  # whether the broker has figures shows when they come
         if any(code.is_failure for code in codes):
             log.error("subscription_refused", extra={"codes": [str(code) for code in codes]})
             return
+        self._since = self._clock()
         self._connected.set()
+        if self._system is not None:
+            self._system_mid = client.subscribe([(topic, 0) for topic in SYSTEM_TOPICS])[1]
         log.info("link_connected", extra={"broker": f"{self._settings.host}:{self._settings.port}"})
         for handler in self._connected_handlers:
             self._do_later(handler)
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
         self._connected.clear()
+        self._since = None
         log.warning("link_lost", extra={"reason": str(code)})
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        if self._system is not None and message.topic.startswith(SYSTEM_PREFIX):
+            self._system(message.topic, bytes(message.payload))
+            return
         try:
             name, ids = topics.parse(message.topic, root=self._settings.root)
         except (ContractMalformedError, UnicodeDecodeError):
@@ -345,6 +372,10 @@ class Broker:
                 done = self._quarantine(arrived, _RefuseError(_reason(error), _peek(arrived), str(error)))
             except RefusedError as error:
                 done = self._quarantine(arrived, _RefuseError(Reason.REFUSED, _peek(arrived), str(error)))
+            except (sa.exc.DataError, OverflowError) as error:  # no column holds such a value, however often
+                done = self._quarantine(
+                    arrived, _RefuseError(Reason.MALFORMED, _peek(arrived), type(error).__name__)
+                )
             except Exception as error:  # a fault of ours must neither lose the message nor stop the others
                 log.exception("message_handler_failed", extra=_described(arrived) | {"attempt": attempt})
                 done = attempt >= ATTEMPTS_MAX and self._quarantine(

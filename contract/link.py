@@ -49,7 +49,7 @@ class DroppedRange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dropped(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of `dropped`: what the device dropped since its last declaration; each message is declared once."""
+    """Body of `dropped`: what the device dropped since it last said so; each message once."""
 
     ranges: list[DroppedRange]
 

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from contract.errors import MalformedError
-from contract.messages import AT_MAX_MS, AT_MIN_MS
+from contract.messages import AT_MAX_MS, AT_MIN_MS, encode, read
 
 SAMPLES_MAX = 200
 """Samples of one batch."""
@@ -51,6 +51,22 @@ METRICS: tuple[Metric, ...] = (
         0,
         1e9,
         "Connections of this boot that another client with this device's id took over.",
+    ),
+    Metric(
+        "certificate_days_left",
+        "float",
+        "d",
+        -40_000,
+        40_000,
+        "Until the device's certificate ends; below zero it has ended.",
+    ),
+    Metric(
+        "certificate_failures",
+        "int",
+        "1",
+        0,
+        1e9,
+        "Tries to renew the certificate that failed, one after the other.",
     ),
     Metric("printer_state", "int", "1", 3, 5, "RFC 8011 printer-state: 3 idle, 4 processing, 5 stopped."),
     Metric("printer_ready", "bool", "1", 0, 1, "The printer answers, and nothing stops it."),
@@ -100,7 +116,7 @@ BROKER_METRICS: tuple[Metric, ...] = (
     Metric("dropped_5min", "float", "1/min", 0, 1e12, "The same in a minute, as a mean of the last five."),
     Metric("connections", "int", "1", 0, 1e9, "Clients that are connected."),
     Metric("sessions", "int", "1", 0, 1e9, "Sessions that the broker keeps, of clients that are away too."),
-    Metric("sessions_pct", "float", "%", 0, 1e6, "Connections in per cent of what its configuration allows."),
+    Metric("full_pct", "float", "%", 0, 1e6, "Connections in per cent of what its configuration allows."),
     Metric(
         "stored_messages", "int", "1", 0, 1e15, "Messages that it holds: retained ones and those that wait."
     ),
@@ -156,22 +172,38 @@ def check(batch: TelemetryBatch) -> None:
         raise MalformedError(f"a batch has 1 to {SAMPLES_MAX} samples, this one has {len(batch.samples)}")
     for sample in batch.samples:
         if not AT_MIN_MS <= sample.at <= AT_MAX_MS:
-            raise MalformedError(f"sample at {sample.at}: milliseconds between 2020 and 2100 are taken")
+            raise MalformedError(f"sample at {sample.at!r:.20}: milliseconds between 2020 and 2100 are taken")
         for name, value in sample.values.items():
             metric = BY_NAME.get(name)
             if metric is not None:
                 _check_value(metric, value)
 
 
+def dated(body: bytes, origin: int) -> bytes:
+    """An encoded batch with its offsets made dates: a sample before 2020 was so many ms after `origin` (ms).
+
+    Raises:
+        MalformedError: no batch.
+    """
+    batch = read(body, TelemetryBatch)
+    samples = [
+        sample
+        if sample.at >= AT_MIN_MS
+        else Sample(at=min(origin + sample.at, AT_MAX_MS), values=sample.values)
+        for sample in batch.samples
+    ]
+    return encode(TelemetryBatch(samples=samples))
+
+
 def _check_value(metric: Metric, value: Value) -> None:
     is_bool = isinstance(value, bool)
     if metric.type == "bool" and not is_bool:
-        raise MalformedError(f"{metric.name} is true or false, not {value!r}")
+        raise MalformedError(f"{metric.name} is true or false, not {value!r:.40}")
     if metric.type == "int" and (is_bool or not isinstance(value, int)):
-        raise MalformedError(f"{metric.name} is a whole number, not {value!r}")
+        raise MalformedError(f"{metric.name} is a whole number, not {value!r:.40}")
     if metric.type == "float" and is_bool:
-        raise MalformedError(f"{metric.name} is a number, not {value!r}")
+        raise MalformedError(f"{metric.name} is a number, not {value!r:.40}")
     if not metric.low <= value <= metric.high:
         raise MalformedError(
-            f"{metric.name} is {value!r}: between {metric.low:g} and {metric.high:g} is taken"
+            f"{metric.name} is {value!r:.40}: between {metric.low:g} and {metric.high:g} is taken"
         )

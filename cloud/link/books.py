@@ -177,14 +177,15 @@ def _sums(session: Session) -> dict[str, Numbers]:
     """Of each device what needs no reconciling: it is in no other table and no declaration is about it."""
     found: dict[str, Numbers] = {}
     for table in (WatermarkRow, ForgottenBoots):
+        total = sa.func.sum
         rows = sa.select(
             table.device,
-            sa.func.sum(table.stored),
-            sa.func.sum(table.refused),
-            sa.func.sum(table.given_up),
-            sa.func.sum(table.repeated),
-        ).group_by(table.device)
-        for device, stored, refused, given_up, repeated in session.execute(rows):
+            total(table.stored),
+            total(table.refused),
+            total(table.given_up),
+            total(table.repeated),
+        )
+        for device, stored, refused, given_up, repeated in session.execute(rows.group_by(table.device)):
             more = Numbers(
                 stored=int(stored), refused=int(refused), lost=int(given_up), repeated=int(repeated)
             )

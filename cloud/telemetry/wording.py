@@ -2,6 +2,7 @@
 
 from cloud.telemetry.health import Concern
 from cloud.web.languages import N_
+from contract.presence import PRESENCE
 
 METRICS = {
     "cpu_pct": N_("Processor"),
@@ -35,6 +36,7 @@ SCALES: dict[str, tuple[float, float]] = {
 """What the vertical axis shows at least."""
 CONCERNS = {
     Concern.OFFLINE: N_("Not connected: look at its power and its cable"),
+    Concern.FLAPPING: N_("Its link comes and goes: look at its cable"),
     Concern.SILENT: N_("Connected, but sends no values: restart its agent"),
     Concern.PAPER: N_("The paper is empty: refill it"),
     Concern.JAM: N_("The paper is jammed: open the printer"),
@@ -46,7 +48,10 @@ CONCERNS = {
     Concern.CLOCK: N_("Its clock is wrong: look at its time server"),
     Concern.OUTBOX: N_("Many messages wait on the device: look at its connection"),
 }
+STATES = {"online": N_("Connected"), "degraded": N_("Unsteady"), "offline": N_("Not connected")}
+STATE_CHIPS = {"online": "good", "degraded": "warn", "offline": "bad"}
 RANGES = {"15m": N_("15 minutes"), "1h": N_("1 hour"), "24h": N_("24 hours")}
 
 assert set(METRICS) == set(UNITS)
 assert set(CONCERNS) == set(Concern)
+assert set(STATES) == set(STATE_CHIPS) == set(PRESENCE.states)

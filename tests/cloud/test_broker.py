@@ -264,6 +264,55 @@ def test_a_handler_that_fails_is_tried_again_and_then_set_aside(
     assert count(sessions, "handler-failed", "kiosk-01") == 1
 
 
+@pytest.mark.parametrize("too_large", [2**70, -(2**70)])
+def test_a_value_that_no_column_holds_is_set_aside_at_once(
+    make_broker: Callable[[], Broker], device: Make, sessions: sessionmaker[Session], too_large: int
+) -> None:
+    broker = make_broker()
+    tried: list[str] = []
+
+    def handle(message: Received) -> None:
+        tried.append(message.ids["document"])
+        message.session.execute(
+            sa.update(WatermarkRow).where(WatermarkRow.device == "other").values(seq=too_large)
+        )
+
+    broker.subscribe("evidence", handle)
+    started(broker)
+    kiosk = device("kiosk-01")
+    kiosk.send("evidence", BODY, boot=BOOT, lane=Lane.EVENTS, seq=1, document="doc-1")
+    kiosk.wait_ack(BOOT, Lane.EVENTS, 1)
+    assert tried == ["doc-1"], "the neighbours do not wait for three attempts"
+    assert count(sessions, "malformed", "kiosk-01") == 1
+
+
+def test_what_once_ended_or_blocked_its_reader_is_counted_and_the_next_is_stored(
+    make_broker: Callable[[], Broker], device: Make, sessions: sessionmaker[Session]
+) -> None:
+    """JSON that is nested too deeply; and U+0000, for which PostgreSQL has no place."""
+    broker = make_broker()
+
+    def handle(message: Received) -> None:
+        assert message.envelope is not None
+        read(message.envelope.body, Evidence)
+        store(message)
+
+    broker.subscribe("evidence", handle)
+    started(broker)
+    kiosk = device("kiosk-01")
+    deep = b'{"a":' * 20_000 + b"1" + b"}" * 20_000
+    kiosk.publish("evidence", b'{"boot":%s}' % deep, document="doc-1")
+    kiosk.send("evidence", b'{"a":1}', boot="b\x00", lane=Lane.EVENTS, seq=1, document="doc-1")
+    nul = b'{"document":"doc-1","job":"\\u0000","outcome":"printed"}'
+    kiosk.send("evidence", nul, boot=BOOT, lane=Lane.EVENTS, seq=1, document="doc-1")
+    good = encode(Evidence(document="doc-2", job="j", outcome=PrintOutcome.PRINTED))
+    kiosk.send("evidence", good, boot=BOOT, lane=Lane.EVENTS, seq=2, document="doc-2")
+    kiosk.wait_ack(BOOT, Lane.EVENTS, 2)
+    assert site(sessions, "kiosk-01") == "doc-2"
+    assert count(sessions, "not-an-envelope", "kiosk-01") == 2
+    assert count(sessions, "malformed", "kiosk-01") == 1
+
+
 @pytest.fixture
 def away(engine: sa.Engine) -> Iterator[Away]:
     """The database is away until `back()`."""

@@ -147,3 +147,15 @@ def test_the_message_that_travelled_fastest_tells_how_far_a_clock_is_ahead() -> 
         kept_from=0,
     )
     assert sort_out([("kiosk-01", never_set)], MEMBERS, lambda _key: Watermark(), received).leads == {}
+
+
+def test_a_message_that_is_nested_too_deeply_is_refused_like_any_other() -> None:
+    """It once ended the ingest, and came again first when the ingest was started again."""
+    deep = b'{"a":' * 20_000 + b"1" + b"}" * 20_000
+    out = sort(
+        ("kiosk-01", b'{"boot":%s}' % deep),
+        ("kiosk-01", message(1)[:-2] + b',"x":' + deep + b"}}"),
+        ("kiosk-02", message(1)),
+    )
+    assert [each.reason for each in out.refused] == [Reason.NOT_AN_ENVELOPE, Reason.NOT_AN_ENVELOPE]
+    assert out.messages == 1
