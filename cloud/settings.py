@@ -46,6 +46,22 @@ class Broker(_Section, frozen=True, kw_only=True):
     connections_max: Annotated[int, msgspec.Meta(ge=1)] = 20_000
 
 
+class Certificates(_Section, frozen=True, kw_only=True):
+    """How long certificates of devices live, and where the root's key is.
+
+    `root_dir` holds the root's key; it is the folder `root` beside the other keys where it is not given, and
+    may be taken off the machine after `init`. `key_file` (mode 0600) holds the secret under which both
+    authorities' keys are encrypted. One that expired less than `expired_grace_days` ago may still be renewed;
+    one that was replaced opens doors for `superseded_grace_s` more.
+    """
+
+    device_days: Annotated[float, msgspec.Meta(gt=0, le=825)] = 30.0
+    expired_grace_days: Annotated[float, msgspec.Meta(ge=0, le=3650)] = 90.0
+    superseded_grace_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 600.0
+    root_dir: Path | None = None
+    key_file: Path | None = None
+
+
 class Telemetry(_Section, frozen=True, kw_only=True):
     """The time-series store: `sqlite` in the data folder, or anything that speaks InfluxDB's v2 write API."""
 
@@ -135,6 +151,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     bootstrap: Listener
     device: Listener
     broker: Broker
+    certificates: Certificates = Certificates()
     telemetry: Telemetry = Telemetry()
     documents: Documents
     updates: Updates = Updates()
@@ -161,6 +178,11 @@ class Settings(_Section, frozen=True, kw_only=True):
     def pki_dir(self) -> Path:
         """The folder with keys and certificates."""
         return self.data_dir / "pki"
+
+    @property
+    def root_dir(self) -> Path:
+        """The folder with the root's key, which everyday work does without."""
+        return self.certificates.root_dir or self.pki_dir / "root"
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:

@@ -4,22 +4,31 @@ A message is JSON: an `Envelope` whose `body` is one of the structs of `telemetr
 `captions`. Unknown fields are ignored; a field is never removed and never gets another meaning.
 """
 
+import re
 from enum import StrEnum
 from typing import TypeVar
 
 import msgspec
 
-from contract.errors import MalformedError
+from contract.errors import MalformedError, UnknownVersionError
 
 VERSION = 1
 MESSAGE_BYTES_MAX = 131_072
 """A larger message is refused; larger things go by HTTPS."""
+IN_FLIGHT_MAX = 50
+"""Messages of one lane that a device may have sent and not yet seen acknowledged."""
+BOOT_LENGTH_MAX = 64
 SEQ_MAX = 2**53 - 1
 """The largest whole number that every JSON reader keeps exact (RFC 8259, section 6)."""
 AT_MIN_MS = 1_577_836_800_000
 """2020-01-01: a clock that says less was never set."""
 AT_MAX_MS = 4_102_444_800_000
 """2100-01-01."""
+
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""The escape of U+0000 in JSON, and not an escaped backslash before the letters u0000."""
+_REPEATED = re.compile(r" ('.*'|\".*\")", re.DOTALL)
+"""Where msgspec repeats a value that it does not take; a sentence is logged, and a payload never is."""
 
 T = TypeVar("T")
 
@@ -113,20 +122,22 @@ def open_envelope(payload: bytes) -> Envelope:
     """The envelope in `payload`; its body is not looked at yet.
 
     Raises:
-        MalformedError: too large, not JSON, not an envelope, or with values out of range.
+        MalformedError: too large, not JSON, nested too deeply, not an envelope, or with values out of range.
+        UnknownVersionError: it is of a later version of the contract.
     """
-    if len(payload) > MESSAGE_BYTES_MAX:
-        raise MalformedError(f"message of {len(payload)} bytes: at most {MESSAGE_BYTES_MAX} are taken")
+    _hold_size(payload)
     try:
         envelope = _ENVELOPE.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedError(f"not an envelope: {error}") from None
-    if envelope.v < 1 or not 0 <= envelope.seq <= SEQ_MAX or not 0 < len(envelope.boot) <= 64:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedError(f"not an envelope: {_without_value(error)}") from None
+    if envelope.v > VERSION:
+        raise UnknownVersionError(f"an envelope of a later version: up to {VERSION} is understood here")
+    if envelope.v < 1 or not 0 <= envelope.seq <= SEQ_MAX or not is_boot(envelope.boot):
         raise MalformedError("not an envelope: v, seq or boot is out of range")
     if not 0 <= envelope.kept_from <= max(envelope.seq, 1):
-        raise MalformedError(f"kept_from is {envelope.kept_from}: at most the message's own seq is taken")
+        raise MalformedError("not an envelope: kept_from is at most the message's own seq")
     if not AT_MIN_MS <= envelope.at <= AT_MAX_MS:
-        raise MalformedError(f"at is {envelope.at}: milliseconds between 2020 and 2100 are taken")
+        raise MalformedError(f"at is {envelope.at!r:.20}: milliseconds between 2020 and 2100 are taken")
     return envelope
 
 
@@ -134,12 +145,31 @@ def read(payload: bytes | msgspec.Raw, kind: type[T]) -> T:
     """The struct `kind` in `payload`.
 
     Raises:
-        MalformedError: too large, not JSON, or not such a struct.
+        MalformedError: too large, not JSON, nested too deeply, with U+0000 in a text, or not such a struct.
+        UnknownVersionError: its `v` is of a later version of the contract.
     """
     data = bytes(payload)
+    _hold_size(data)
+    if b"\\u0000" in data and _NUL.search(data):
+        raise MalformedError(f"not a {kind.__name__}: a text holds U+0000, which no database keeps")
+    try:
+        found = msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedError(f"not a {kind.__name__}: {_without_value(error)}") from None
+    if getattr(found, "v", VERSION) > VERSION:
+        raise UnknownVersionError(f"a {kind.__name__} of a later version: up to {VERSION} is understood here")
+    return found
+
+
+def is_boot(text: str) -> bool:
+    """Whether `text` can be the id of a start of an agent: 1 to 64 printable characters of ASCII."""
+    return 0 < len(text) <= BOOT_LENGTH_MAX and text.isascii() and text.isprintable()
+
+
+def _hold_size(data: bytes) -> None:
     if len(data) > MESSAGE_BYTES_MAX:
         raise MalformedError(f"message of {len(data)} bytes: at most {MESSAGE_BYTES_MAX} are taken")
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedError(f"not a {kind.__name__}: {error}") from None
+
+
+def _without_value(error: Exception) -> str:
+    return _REPEATED.sub("", str(error))

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from contract.errors import MalformedError
-from contract.messages import AT_MAX_MS, AT_MIN_MS
+from contract.messages import AT_MAX_MS, AT_MIN_MS, encode, read
 
 SAMPLES_MAX = 200
 """Samples of one batch."""
@@ -42,6 +42,32 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("outbox_waiting", "int", "1", 0, 1e9, "Messages kept and not yet acknowledged."),
     Metric("outbox_dropped", "int", "1", 0, 1e12, "Samples dropped by policy since this boot."),
+    Metric("outbox_bytes", "int", "B", 0, 1e12, "Room that kept messages take, with what each row costs."),
+    Metric("outbox_refused", "int", "1", 0, 1e12, "Messages refused since this boot: the outbox was full."),
+    Metric(
+        "link_taken_over",
+        "int",
+        "1",
+        0,
+        1e9,
+        "Connections of this boot that another client with this device's id took over.",
+    ),
+    Metric(
+        "certificate_days_left",
+        "float",
+        "d",
+        -40_000,
+        40_000,
+        "Until the device's certificate ends; below zero it has ended.",
+    ),
+    Metric(
+        "certificate_failures",
+        "int",
+        "1",
+        0,
+        1e9,
+        "Tries to renew the certificate that failed, one after the other.",
+    ),
     Metric("printer_state", "int", "1", 3, 5, "RFC 8011 printer-state: 3 idle, 4 processing, 5 stopped."),
     Metric("printer_ready", "bool", "1", 0, 1, "The printer answers, and nothing stops it."),
     Metric(
@@ -105,6 +131,19 @@ INCIDENT_METRICS: tuple[Metric, ...] = (
     Metric("deaf_s", "float", "s", 0, 4e9, "For how long the ingest has not listened; 0 while it does."),
 )
 """What the control plane writes of each site as measurement `incident`; `deaf_s` stands at site `cloud`."""
+LEDGER_METRICS: tuple[Metric, ...] = (
+    Metric("stored", "int", "1", 0, 1e18, "Messages that are stored."),
+    Metric("missing", "int", "1", 0, 1e18, "Messages that have not come although later ones have."),
+    Metric("dropped", "int", "1", 0, 1e18, "Messages that the device dropped by its policy."),
+    Metric("undeclared", "int", "1", 0, 1e18, "Those of them for which the device gave no reason."),
+    Metric("lost", "int", "1", 0, 1e18, "Messages that never came and that the device did not drop."),
+    Metric("refused", "int", "1", 0, 1e18, "Messages and uploads that were refused."),
+    Metric("repeated", "int", "1", 0, 1e18, "Messages that came again."),
+    Metric("returns", "int", "1", 0, 1e18, "Signs of two machines with this identity."),
+    Metric("shared", "int", "1", 0, 1, "1 while two machines use this identity, 0 else."),
+    Metric("skew_estimate_ms", "float", "ms", -1e13, 1e13, "Device clock minus server clock, at least."),
+)
+"""What the control plane writes of each device since the beginning, as measurement `ledger`."""
 BY_NAME = {metric.name: metric for metric in METRICS}
 
 Value = bool | int | float
@@ -133,22 +172,38 @@ def check(batch: TelemetryBatch) -> None:
         raise MalformedError(f"a batch has 1 to {SAMPLES_MAX} samples, this one has {len(batch.samples)}")
     for sample in batch.samples:
         if not AT_MIN_MS <= sample.at <= AT_MAX_MS:
-            raise MalformedError(f"sample at {sample.at}: milliseconds between 2020 and 2100 are taken")
+            raise MalformedError(f"sample at {sample.at!r:.20}: milliseconds between 2020 and 2100 are taken")
         for name, value in sample.values.items():
             metric = BY_NAME.get(name)
             if metric is not None:
                 _check_value(metric, value)
 
 
+def dated(body: bytes, origin: int) -> bytes:
+    """An encoded batch with its offsets made dates: a sample before 2020 was so many ms after `origin` (ms).
+
+    Raises:
+        MalformedError: no batch.
+    """
+    batch = read(body, TelemetryBatch)
+    samples = [
+        sample
+        if sample.at >= AT_MIN_MS
+        else Sample(at=min(origin + sample.at, AT_MAX_MS), values=sample.values)
+        for sample in batch.samples
+    ]
+    return encode(TelemetryBatch(samples=samples))
+
+
 def _check_value(metric: Metric, value: Value) -> None:
     is_bool = isinstance(value, bool)
     if metric.type == "bool" and not is_bool:
-        raise MalformedError(f"{metric.name} is true or false, not {value!r}")
+        raise MalformedError(f"{metric.name} is true or false, not {value!r:.40}")
     if metric.type == "int" and (is_bool or not isinstance(value, int)):
-        raise MalformedError(f"{metric.name} is a whole number, not {value!r}")
+        raise MalformedError(f"{metric.name} is a whole number, not {value!r:.40}")
     if metric.type == "float" and is_bool:
-        raise MalformedError(f"{metric.name} is a number, not {value!r}")
+        raise MalformedError(f"{metric.name} is a number, not {value!r:.40}")
     if not metric.low <= value <= metric.high:
         raise MalformedError(
-            f"{metric.name} is {value!r}: between {metric.low:g} and {metric.high:g} is taken"
+            f"{metric.name} is {value!r:.40}: between {metric.low:g} and {metric.high:g} is taken"
         )

@@ -106,6 +106,6 @@ def _key(data: bytes) -> str:
         raise MalformedError(f"the bundle has {len(data)} bytes; at most {BYTES_MAX} are taken")
     try:
         bundle = msgspec.json.decode(data, type=_Bundle)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError(f"the bundle is no JSON object with a job: {error}") from error
     return bundle.job[:KEY_LENGTH_MAX] or hashlib.sha256(data).hexdigest()

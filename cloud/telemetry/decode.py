@@ -52,7 +52,7 @@ def samples(body: bytes | msgspec.Raw) -> list[Sample]:
     """
     try:
         batch = _BATCH.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         check(read(body, TelemetryBatch))
         raise MalformedError(f"not a batch of samples: {error}") from None
     decoded = []

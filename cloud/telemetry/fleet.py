@@ -112,7 +112,7 @@ class Watch:
         self._sessions = sessions
         self._begun = clock()
         self._figures = figures
-        self._store = store
+        self.store = store
         self._ledger = ledger
         self._clock = clock
         self._one = threading.Lock()
@@ -139,11 +139,11 @@ class Watch:
         now = self._clock()
         with self._sessions() as session:
             standing = control_metrics.incidents(session, now, self._begun)
-        self._store.write(control_metrics.points(now, standing, self._broker(now)))
+        self.store.write(control_metrics.points(now, standing, self._broker(now)))
 
     def close(self) -> None:
         """Let go of the store."""
-        self._store.close()
+        self.store.close()
         self._ledger.close()
 
     def charts(self, device: str, span: str) -> list[Chart]:
@@ -157,7 +157,7 @@ class Watch:
         since = until - _length_ms(length)
         drawn = []
         for metric in METRICS:
-            points = self._store.series(device, metric, since, until, step_s)
+            points = self.store.series(device, metric, since, until, step_s)
             if points:
                 low, high = SCALES.get(metric, (None, None))
                 drawn.append(
@@ -174,7 +174,7 @@ class Watch:
             incidents = control_metrics.incidents(session, now, self._begun)
         figures = self._ledger.figures(now)
         refused.update(figures.refused)
-        latest = self._store.latest(
+        latest = self.store.latest(
             [device.device for device in devices], _ms(now - LOOK_BACK), _ms(now + AHEAD_MAX)
         )
         rows = [
@@ -205,7 +205,7 @@ class Watch:
         seen = [moment for moment in (device.last_seen_at, *sampled) if moment is not None]
         until = floor_ms(_ms(now), SPARK_STEP_S) + SPARK_STEP_S * 1000
         since = until - _length_ms(SPARK_RANGE)
-        processor = self._store.series(device.device, "cpu_pct", since, until, SPARK_STEP_S)
+        processor = self.store.series(device.device, "cpu_pct", since, until, SPARK_STEP_S)
         return Row(
             device=device.device,
             kind=device.kind,

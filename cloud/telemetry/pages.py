@@ -9,18 +9,10 @@ from pydantic import BaseModel
 from cloud.operators.roles import Area, belongs_to
 from cloud.telemetry.charts import HEIGHT, LEFT, RIGHT, SPARK_HEIGHT, SPARK_WIDTH, TOP, WIDTH
 from cloud.telemetry.fleet import Fleet, Watch
-from cloud.telemetry.wording import (
-    CONCERNS,
-    METRICS,
-    RANGES,
-    REASONS,
-    STATE_CHIPS,
-    STATES,
-    UNITS,
-    UPLOADS,
-)
+from cloud.telemetry.wording import CONCERNS, METRICS, RANGES, STATE_CHIPS, STATES, UNITS
 from cloud.web.languages import ZONE
 from cloud.web.pages import render
+from cloud.web.refusals import REASONS
 
 PAGE = "/status"
 LISTED = 50
@@ -133,6 +125,6 @@ def _context(fleet: Fleet, after: str) -> dict[str, Any]:
         "states": STATES,
         "state_chips": STATE_CHIPS,
         "deaf": fleet.incidents.deaf_s > DEAF_S,
-        "reasons": REASONS | UPLOADS,
+        "reasons": REASONS,
         "spark": {"width": SPARK_WIDTH, "height": SPARK_HEIGHT},
     }

@@ -1,6 +1,5 @@
 """The words of the status page, marked for translation."""
 
-from cloud.refusals import Reason
 from cloud.telemetry.health import Concern
 from cloud.web.languages import N_
 from contract.presence import PRESENCE
@@ -49,27 +48,6 @@ CONCERNS = {
     Concern.CLOCK: N_("Its clock is wrong: look at its time server"),
     Concern.OUTBOX: N_("Many messages wait on the device: look at its connection"),
 }
-REASONS = {
-    Reason.FOREIGN: N_("from a device that is not registered"),
-    Reason.OVERSIZED: N_("too large"),
-    Reason.NOT_AN_ENVELOPE: N_("not in the agreed form"),
-    Reason.WRONG_LANE: N_("sent on the wrong lane"),
-    Reason.MALFORMED: N_("with wrong contents"),
-    Reason.REFUSED: N_("not allowed in its state"),
-    Reason.HANDLER_FAILED: N_("set aside after an error of ours"),
-    Reason.BEYOND: N_("too far ahead of what is missing"),
-}
-UPLOADS = {
-    "upload-corrupt": N_("uploads that came damaged"),
-    "upload-not-yours": N_("uploads of a sitting in another hall"),
-    "upload-different": N_("uploads that were announced differently before"),
-    "upload-no-room": N_("uploads without room on the server"),
-    "upload-too-many": N_("too many uploads at once"),
-    "upload-too-large": N_("uploads that were larger than announced"),
-    "upload-malformed": N_("uploads not in the agreed form"),
-    "upload-version": N_("uploads in another version of the protocol"),
-}
-"""By the codes of `contract.recordings.UploadProblem`."""
 STATES = {"online": N_("Connected"), "degraded": N_("Unsteady"), "offline": N_("Not connected")}
 STATE_CHIPS = {"online": "good", "degraded": "warn", "offline": "bad"}
 RANGES = {"15m": N_("15 minutes"), "1h": N_("1 hour"), "24h": N_("24 hours")}
@@ -77,4 +55,3 @@ RANGES = {"15m": N_("15 minutes"), "1h": N_("1 hour"), "24h": N_("24 hours")}
 assert set(METRICS) == set(UNITS)
 assert set(CONCERNS) == set(Concern)
 assert set(STATES) == set(STATE_CHIPS) == set(PRESENCE.states)
-assert set(REASONS) == set(Reason)

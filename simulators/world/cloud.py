@@ -22,6 +22,7 @@ from cloud.watermark import Verdict, Watermark
 from contract import jobs as cj
 from contract.documents import Evidence, PrintJob
 from contract.errors import MalformedError as ContractMalformedError
+from contract.link import Dropped, DroppedRange, check_dropped
 from contract.messages import Envelope, Presence, open_envelope, read
 from contract.updates import ApplyUpdate, UpdateNews
 from edge_agent.documents import printing as p
@@ -62,6 +63,10 @@ class Database:
     stored: dict[tuple[str, Key], int] = field(default_factory=dict)
     arrived: Counter[Stream] = field(default_factory=Counter)
     """The ledger: messages that came for the first time."""
+    declared: dict[str, list[DroppedRange]] = field(default_factory=dict)
+    """What each device says that it dropped."""
+    dates: dict[tuple[str, Key], int] = field(default_factory=dict)
+    """When each sample was taken, as it says."""
     refused: Counter[str] = field(default_factory=Counter)
     presence: dict[str, w.Known] = field(default_factory=dict)
     facts: dict[str, d.Facts] = field(default_factory=dict)
@@ -154,7 +159,7 @@ class Cloud:
             match packet.topic:
                 case "telemetry":
                     self._keep_telemetry(device, packet.body)
-                case "evidence" | "caption-final" | "updates":
+                case "evidence" | "caption-final" | "updates" | "dropped":
                     self._keep_event(device, packet)
                 case "caption-partial":
                     self.captions.on_partial(device, packet.body)
@@ -255,7 +260,9 @@ class Cloud:
         for key, mark in out.marks.items():
             envelope = open_envelope(payload)
             new = self.plant.counts_anew or out.messages > 0
-            self._store(device, envelope, key, mark, new, [])
+            found = device, (envelope.boot, envelope.lane, envelope.seq)
+            at = out.points[0].at if out.points else envelope.at
+            self._store(device, envelope, key, mark, new, [lambda: self.db.dates.__setitem__(found, at)])  # noqa: B023 one key a message
 
     def _keep_event(self, device: str, packet: Packet) -> None:
         try:
@@ -277,6 +284,10 @@ class Cloud:
             news = read(envelope.body, UpdateNews)
             known = self.db.standings.get((device, news.update), BEGIN)
             changes.append(lambda: self.db.standings.__setitem__((device, news.update), take(known, news)))
+        elif verdict is Verdict.NEW and packet.topic == "dropped":
+            told = read(envelope.body, Dropped)
+            check_dropped(told)
+            changes.append(lambda: self.db.declared.setdefault(device, []).extend(told.ranges))
         elif verdict is Verdict.NEW:
             try:
                 changes += self.captions.take_final(device, packet.ids, envelope)

@@ -17,6 +17,8 @@ BENCHMARKS = (
     "uploads",
     "transcription",
     "agent_memory",
+    "agent_wire",
+    "storm",
     "firmware",
     "dashboards",
 )

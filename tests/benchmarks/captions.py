@@ -32,6 +32,7 @@ from edge_agent.captions.recogniser_process import RecogniserProcess, command
 from edge_agent.captions.recogniser_whisper import WhisperRecogniser
 from edge_agent.captions.run import Captions, Recogniser
 from edge_agent.captions.sitting_file import SittingFile
+from edge_agent.ports import ServerTime
 from edge_agent.settings import Recorder
 from simulators.debate.synthesis import Debate, SpokenLine
 from tests import speech
@@ -183,6 +184,7 @@ async def _play(path: Path, last: SpokenLine, folder: Path) -> Played:
     running = asyncio.create_task(captions.run())
     try:
         opened_ms = time.time_ns() // 1_000_000
+        captions.time_told(ServerTime(opened_ms, opened_ms))
         await captions.set_sitting(
             SetSitting(session="s", channel="c", state="open", version=1, lang="en", opened_at=opened_ms)
         )

@@ -25,6 +25,7 @@ from tests.cloud.mosquitto import Mosquitto
 
 BOOT = "boot-1"
 BODY = Evidence(document="doc-1", job="job-1", outcome=PrintOutcome.PRINTED)
+LATER = b'{"v":2,"boot":"b","lane":"events","seq":1,"at":1790000000000,"sent":1,"body":{}}'
 Make = Callable[..., FleetDevice]
 
 
@@ -178,11 +179,12 @@ def test_bad_messages_are_counted_and_harm_nobody_else(
     bad.publish("evidence", b"x" * (MESSAGE_BYTES_MAX + 1), document="doc-1")
     bad.send("evidence", BODY, boot=BOOT, lane=Lane.TELEMETRY, seq=1, document="doc-1")
     bad.send("evidence", BODY, boot=BOOT, lane=Lane.EVENTS, seq=0, document="doc-1")
+    bad.publish("evidence", LATER, document="doc-1")
     bad.send("evidence", b'{"document": 7}', boot=BOOT, lane=Lane.EVENTS, seq=1, document="doc-1")
     good.send("evidence", BODY, boot=BOOT, lane=Lane.EVENTS, seq=1, document="doc-2")
     good.wait_ack(BOOT, Lane.EVENTS, 1)
     bad.wait_ack(BOOT, Lane.EVENTS, 1)
-    reasons = {"not-an-envelope": 2, "oversized": 1, "wrong-lane": 1, "malformed": 1}
+    reasons = {"not-an-envelope": 2, "unknown-version": 1, "oversized": 1, "wrong-lane": 1, "malformed": 1}
     assert {reason: count(sessions, reason, "kiosk-01") for reason in reasons} == reasons
     assert (site(sessions, "kiosk-01"), site(sessions, "kiosk-02")) == ("Prishtina", "doc-2")
     with sessions() as session:
@@ -260,6 +262,55 @@ def test_a_handler_that_fails_is_tried_again_and_then_set_aside(
     kiosk.wait_ack(BOOT, Lane.EVENTS, 2)
     assert site(sessions, "kiosk-01") == "doc-1"
     assert count(sessions, "handler-failed", "kiosk-01") == 1
+
+
+@pytest.mark.parametrize("too_large", [2**70, -(2**70)])
+def test_a_value_that_no_column_holds_is_set_aside_at_once(
+    make_broker: Callable[[], Broker], device: Make, sessions: sessionmaker[Session], too_large: int
+) -> None:
+    broker = make_broker()
+    tried: list[str] = []
+
+    def handle(message: Received) -> None:
+        tried.append(message.ids["document"])
+        message.session.execute(
+            sa.update(WatermarkRow).where(WatermarkRow.device == "other").values(seq=too_large)
+        )
+
+    broker.subscribe("evidence", handle)
+    started(broker)
+    kiosk = device("kiosk-01")
+    kiosk.send("evidence", BODY, boot=BOOT, lane=Lane.EVENTS, seq=1, document="doc-1")
+    kiosk.wait_ack(BOOT, Lane.EVENTS, 1)
+    assert tried == ["doc-1"], "the neighbours do not wait for three attempts"
+    assert count(sessions, "malformed", "kiosk-01") == 1
+
+
+def test_what_once_ended_or_blocked_its_reader_is_counted_and_the_next_is_stored(
+    make_broker: Callable[[], Broker], device: Make, sessions: sessionmaker[Session]
+) -> None:
+    """JSON that is nested too deeply; and U+0000, for which PostgreSQL has no place."""
+    broker = make_broker()
+
+    def handle(message: Received) -> None:
+        assert message.envelope is not None
+        read(message.envelope.body, Evidence)
+        store(message)
+
+    broker.subscribe("evidence", handle)
+    started(broker)
+    kiosk = device("kiosk-01")
+    deep = b'{"a":' * 20_000 + b"1" + b"}" * 20_000
+    kiosk.publish("evidence", b'{"boot":%s}' % deep, document="doc-1")
+    kiosk.send("evidence", b'{"a":1}', boot="b\x00", lane=Lane.EVENTS, seq=1, document="doc-1")
+    nul = b'{"document":"doc-1","job":"\\u0000","outcome":"printed"}'
+    kiosk.send("evidence", nul, boot=BOOT, lane=Lane.EVENTS, seq=1, document="doc-1")
+    good = encode(Evidence(document="doc-2", job="j", outcome=PrintOutcome.PRINTED))
+    kiosk.send("evidence", good, boot=BOOT, lane=Lane.EVENTS, seq=2, document="doc-2")
+    kiosk.wait_ack(BOOT, Lane.EVENTS, 2)
+    assert site(sessions, "kiosk-01") == "doc-2"
+    assert count(sessions, "not-an-envelope", "kiosk-01") == 2
+    assert count(sessions, "malformed", "kiosk-01") == 1
 
 
 @pytest.fixture
