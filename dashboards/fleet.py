@@ -404,7 +404,7 @@ DROPS: Final = Panel(
     drawing=Drawing.LINES,
     groups=("device",),
     description="Messages for a client whose queue was full; their senders were told that they are taken. "
-    "Look whether ingest and control plane run; if they do, raise max_queued_messages.",
+    "Look whether ingest and control plane run; if they do, raise broker.queued_max.",
     thresholds=rising(limits.BROKER_DROPS),
 )
 CONNECTIONS: Final = Panel(

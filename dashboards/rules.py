@@ -95,7 +95,8 @@ BROKER_DROPS: Final = Rule(
     nothing="OK",
     summary="The broker dropped messages in the last 5 minutes: a queue is full",
     runbook="1. Do fleet-ingest and fleet-control run, and keep up? See 'Lag of samples'; restart what does "
-    "not. 2. If both do, a burst was longer than the queue: raise max_queued_messages of the broker. "
+    "not. 2. If both do, a burst was longer than the queue: raise broker.queued_max and write the "
+    "broker's configuration anew. "
     "3. What counts is sent again by the devices; the ledger shows what is missing until then.",
 )
 BROKER_FULL: Final = Rule(
