@@ -246,7 +246,7 @@ def test_hostile_messages_link_at_length(plane: Exposed, town: Town, street: lis
 def test_a_device_that_shouts_is_counted_and_the_neighbour_is_heard(
     plane: Exposed, street: list[FleetDevice]
 ) -> None:
-    """Two thousand messages at once, each with a gap before it: by rule, and no faster than they are stored."""
+    """Two thousand messages at once, a gap before each: taken by rule, as fast as they can be stored."""
     hall, _, good = street
     neighbour = Neighbour(good, random.Random(1))
     boot = uuid7(AT, random.Random(2).randbytes(RANDOM_BYTES))
