@@ -23,8 +23,9 @@ from cloud import logs, settings
 from cloud.database import migrate
 from cloud.database.engine import connect
 from cloud.devices import views
-from cloud.enrolment import broker_config, members, pki, registry, tokens
+from cloud.enrolment import broker_config, members, office, pki, registry, revocations, tokens
 from cloud.errors import CloudError, MalformedError, SettingsError, UnavailableError
+from cloud.jobs.service import Jobs
 from cloud.operators.access import Actor, audit
 from cloud.operators.accounts import ONE_TIME_BYTES, Accounts, one_time_password
 from cloud.operators.roles import Role
@@ -59,7 +60,13 @@ def initialise(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
     now = datetime.now(UTC)
     try:
         chosen.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        pki.prepare(chosen.pki_dir, _hosts(chosen), now)
+        pki.prepare(
+            chosen.pki_dir,
+            _hosts(chosen),
+            now,
+            root=chosen.root_dir,
+            key_file=chosen.certificates.key_file,
+        )
     except OSError as error:
         raise SettingsError(f"data_dir {chosen.data_dir}: {error.strerror}; choose another") from error
     password = one_time_password(secrets.token_bytes(ONE_TIME_BYTES))
@@ -167,17 +174,40 @@ def _wanted(given: argparse.Namespace) -> list[tuple[str, str, str]]:
 
 
 def revoke(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
-    """Revoke every certificate of a device, and sign the list anew.
+    """Revoke every certificate of a device, sign the list anew, and have its live connection ended.
 
-    The broker knows of it after `broker-config` was run again and it was sent SIGHUP.
+    The broker's unit reads the list; the control plane, which must run, ends the connection.
     """
+    with _office(chosen) as (desk, actor):
+        ended = desk.revoke(actor, given.device, given.reason)
+    return {"device": given.device, "revoked": ended}
+
+
+def decommission(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
+    """Take a device out of service for good: as revoke, its jobs are cancelled, its name stays its own."""
+    with _office(chosen) as (desk, actor):
+        desk.take_out(actor, given.device)
+    return {"device": given.device, "in_service": False}
+
+
+def readmit(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
+    """Let a device that was taken out of service enrol again, with a new token."""
+    with _office(chosen) as (desk, actor):
+        desk.take_back(actor, given.device)
+    return {"device": given.device, "in_service": True}
+
+
+@contextmanager
+def _office(chosen: Settings) -> Iterator[tuple[office.Office, Actor]]:
+    def publish(_topic: str, _ids: dict[str, str], _payload: bytes, _retained: bool = False) -> None:
+        """Say nothing: the device that it is for is not let in any more."""
+
     now = datetime.now(UTC)
     with _sessions(chosen) as sessions:
-        with sessions.begin() as session:
-            ended = members.revoke(session, given.device, given.reason, now)
-            audit(session, Actor(COMMAND_LINE, now), "revoke-device", given.device, {"reason": given.reason})
-        members.sweep(sessions, chosen.pki_dir, now)
-    return {"device": given.device, "revoked": ended}
+        issuer = pki.load(chosen.pki_dir, chosen.certificates.key_file)
+        listed = revocations.Revocations(sessions, chosen.pki_dir, issuer)
+        jobs = Jobs(sessions=sessions, publish=publish, clock=lambda: now)
+        yield office.Office(sessions, listed.publish, jobs.cancel_waiting), Actor(COMMAND_LINE, now)
 
 
 def device(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
@@ -271,7 +301,9 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument("--device", required=True, metavar="ID")
     ended = command("revoke", revoke)
     ended.add_argument("--device", required=True, metavar="ID")
-    ended.add_argument("--reason", default="unspecified", help="one word, for the audit")
+    ended.add_argument("--reason", default="operator", help="one word, for the audit")
+    for name, do in (("decommission", decommission), ("readmit", readmit)):
+        command(name, do).add_argument("--device", required=True, metavar="ID")
     reset = command("reset-password", reset_password)
     reset.add_argument("--operator", required=True, metavar="NAME")
     broker = command("broker-config", configure_broker)

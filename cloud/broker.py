@@ -2,12 +2,13 @@
 
 One worker thread takes the messages one after another, each in a transaction of its own: the watermark
 and whatever the handler writes are committed together, then the broker is acknowledged, then the device.
-A message that was stored before is only acknowledged again.
+A message that was stored before is only acknowledged again. Devices take turns, so that none waits for the
+flood of another; what a device sends beyond its share (`cloud.fair`) is dropped and counted.
 """
 
 import logging
-import queue
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,14 +20,17 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud import arrivals, mqtt
+from cloud.broker_figures import SYSTEM_PREFIX, SYSTEM_TOPICS
 from cloud.database.models.devices import Device
 from cloud.database.writing import hold
 from cloud.errors import MalformedError, RefusedError
+from cloud.fair import Turns
 from cloud.refusals import COUNTED_AS_RECEIVED, Reason, refusal
 from cloud.settings import Broker as BrokerSettings
-from cloud.watermark import Key, Verdict, Watermark, note
+from cloud.watermark import Key, Verdict, Watermark, note, tally
 from contract import topics
 from contract.errors import MalformedError as ContractMalformedError
+from contract.errors import UnknownVersionError
 from contract.messages import MESSAGE_BYTES_MAX, Ack, Envelope, Lane, encode, open_envelope
 
 log = logging.getLogger(__name__)
@@ -34,8 +38,8 @@ log = logging.getLogger(__name__)
 ATTEMPTS_MAX = 3
 RETRY_MIN_S = 0.2
 RETRY_MAX_S = 5.0
-LIVE_WAITING_MAX = 1000
-"""Live messages that wait for the worker because their device is not known yet; more are dropped."""
+LIVE_PER_S_MAX = 100
+"""Live messages of one device in a second, captions of two microphones among them; more are dropped."""
 
 ENVELOPED = {
     "telemetry": Lane.TELEMETRY,
@@ -45,6 +49,7 @@ ENVELOPED = {
     "caption-partial": Lane.LIVE,
     "recordings": Lane.EVENTS,
     "floor": Lane.EVENTS,
+    "dropped": Lane.EVENTS,
 }
 """Topics whose messages travel in an envelope, and the lane that it must name."""
 
@@ -119,10 +124,16 @@ class Broker:
         self._handlers: dict[str, Handler] = {}
         self._connected_handlers: list[Callable[[], None]] = []
         self._known: frozenset[str] = frozenset()
-        self._queue: queue.SimpleQueue[_Arrived | Callable[[], None] | None] = queue.SimpleQueue()
+        self._turns: Turns[_Arrived | Callable[[], None]] = Turns()
+        self._waits = threading.Condition()
+        self._excess: Counter[str] = Counter()
+        self._live: dict[str, tuple[int, int]] = {}
         self._connection = 0
         self._stopping = threading.Event()
         self._connected = threading.Event()
+        self._since: datetime | None = None
+        self._system: Callable[[str, bytes], None] | None = None
+        self._system_mid: int | None = None
         self._client = mqtt.make_client(settings, name, pki, paho.Client)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
@@ -134,6 +145,18 @@ class Broker:
     def connected(self) -> bool:
         """Whether the broker has accepted us, and our subscriptions stand."""
         return self._connected.is_set()
+
+    @property
+    def connected_since(self) -> datetime | None:
+        """Since when our subscriptions stand; None when they do not."""
+        return self._since
+
+    def watch_system(self, handler: Callable[[str, bytes], None]) -> None:
+        """Call `handler` in the network thread with each of the broker's own figures: topic and payload.
+
+        A broker that has none, or does not give them to us, says nothing.
+        """
+        self._system = handler
 
     def subscribe(self, topic_name: str, handler: Handler) -> None:
         """Call `handler` for each message on the topic called `topic_name` in `contract.topics`.
@@ -151,14 +174,27 @@ class Broker:
         """Call `handler` in the worker thread after each connection to the broker."""
         self._connected_handlers.append(handler)
 
-    def publish(self, topic_name: str, ids: dict[str, str], payload: bytes, retained: bool = False) -> None:
-        """Publish at the QoS of the topic's row, from any thread.
+    def publish(
+        self,
+        topic_name: str,
+        ids: dict[str, str],
+        payload: bytes,
+        retained: bool = False,
+        expiry_s: int | None = None,
+    ) -> None:
+        """Publish at the QoS of the topic's row, from any thread; the broker drops it after `expiry_s`.
 
         While the broker is away up to `mqtt.WAITING_MAX` messages wait in memory; none survives a restart,
         so whatever counts must be found again from the database.
         """
         topic = topics.build(topic_name, root=self._settings.root, **ids)
-        info = self._client.publish(topic, payload, qos=topics.BY_NAME[topic_name].qos, retain=retained)
+        info = self._client.publish(
+            topic,
+            payload,
+            qos=topics.BY_NAME[topic_name].qos,
+            retain=retained,
+            properties=mqtt.expiring(expiry_s),
+        )
         if info.rc not in (paho.MQTT_ERR_SUCCESS, paho.MQTT_ERR_NO_CONN):
             log.warning("message_not_published", extra={"topic_name": topic_name, "rc": int(info.rc)})
 
@@ -175,8 +211,9 @@ class Broker:
 
     def stop(self) -> None:
         """Finish the message in hand, leave the others to the broker, and disconnect."""
-        self._stopping.set()
-        self._queue.put(None)
+        with self._waits:
+            self._stopping.set()
+            self._waits.notify()
         if self._worker.is_alive():
             self._worker.join()
         self._client.disconnect()
@@ -196,20 +233,31 @@ class Broker:
         ]
         client.subscribe(filters)
 
-    def _on_subscribe(self, _client: Any, _data: Any, _mid: int, codes: list[Any], _properties: Any) -> None:
+    def _on_subscribe(
+        self, client: paho.Client, _data: Any, mid: int, codes: list[Any], _properties: Any
+    ) -> None:
+        if mid == self._system_mid:
+            return  # whether the broker has figures shows when they come
         if any(code.is_failure for code in codes):
             log.error("subscription_refused", extra={"codes": [str(code) for code in codes]})
             return
+        self._since = self._clock()
         self._connected.set()
+        if self._system is not None:
+            self._system_mid = client.subscribe([(topic, 0) for topic in SYSTEM_TOPICS])[1]
         log.info("link_connected", extra={"broker": f"{self._settings.host}:{self._settings.port}"})
         for handler in self._connected_handlers:
-            self._queue.put(handler)
+            self._do_later(handler)
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
         self._connected.clear()
+        self._since = None
         log.warning("link_lost", extra={"reason": str(code)})
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        if self._system is not None and message.topic.startswith(SYSTEM_PREFIX):
+            self._system(message.topic, bytes(message.payload))
+            return
         try:
             name, ids = topics.parse(message.topic, root=self._settings.root)
         except (ContractMalformedError, UnicodeDecodeError):
@@ -217,13 +265,39 @@ class Broker:
         arrived = _Arrived(
             self._connection, message.mid, message.qos, name, ids, bytes(message.payload), self._clock()
         )
-        if ENVELOPED.get(name) is Lane.LIVE:
-            if ids["device"] in self._known:
+        if ENVELOPED.get(name) is Lane.LIVE and ids["device"] in self._known:
+            if self._live_in_time(arrived):
                 self._deliver_live(arrived)
-                return
-            if self._queue.qsize() > LIVE_WAITING_MAX:
-                return
-        self._queue.put(arrived)
+            return
+        with self._waits:
+            taken = self._turns.offer(ids["device"], arrived)
+            self._waits.notify()
+        if not taken:
+            self._drop(arrived)
+
+    def _live_in_time(self, arrived: _Arrived) -> bool:
+        device, second = arrived.ids["device"], int(arrived.received_at.timestamp())
+        last, count = self._live.get(device, (second, 0))
+        count = count + 1 if last == second else 1
+        self._live[device] = (second, count)
+        if count > LIVE_PER_S_MAX:
+            self._drop(arrived)
+        return count <= LIVE_PER_S_MAX
+
+    def _drop(self, arrived: _Arrived) -> None:
+        """Take a message from the broker that its device may send again; the worker counts it."""
+        self._acknowledge(arrived)
+        with self._waits:
+            first = not self._excess
+            self._excess[arrived.ids["device"]] += 1
+            if first:
+                self._turns.offer("", self._count_excess, bounded=False)
+                self._waits.notify()
+
+    def _do_later(self, task: Callable[[], None]) -> None:
+        with self._waits:
+            self._turns.offer("", task, bounded=False)
+            self._waits.notify()
 
     def _deliver_live(self, arrived: _Arrived) -> None:
         try:
@@ -232,8 +306,8 @@ class Broker:
                 Received(arrived.ids["device"], arrived.ids, arrived.payload, envelope, arrived.received_at)
             )
         except (_RefuseError, ContractMalformedError, MalformedError, RefusedError) as error:
-            reason = error.reason if isinstance(error, _RefuseError) else Reason.MALFORMED
-            self._queue.put(lambda: self._count(arrived, reason))
+            reason = error.reason if isinstance(error, _RefuseError) else _reason(error)
+            self._do_later(lambda: self._count(arrived, reason))
         except (
             Exception
         ):  # the network thread must outlive any handler; the message was live, the next follows
@@ -242,7 +316,7 @@ class Broker:
     # --- worker thread ---
 
     def _work(self) -> None:
-        while (item := self._queue.get()) is not None and not self._stopping.is_set():
+        while (item := self._next()) is not None:
             if isinstance(item, _Arrived):
                 self._take(item)
                 continue
@@ -250,6 +324,39 @@ class Broker:
                 item()
             except Exception:  # what a connection starts is done again at the next; the worker goes on
                 log.exception("broker_task_failed")
+        if self._excess:
+            self._count_excess()
+
+    def _next(self) -> _Arrived | Callable[[], None] | None:
+        """What is to be done next; None when we are to stop."""
+        with self._waits:
+            while not self._stopping.is_set():
+                item = self._turns.take()
+                if item is not None:
+                    return item
+                self._waits.wait()
+        return None
+
+    def _count_excess(self) -> None:
+        """Write down how much was dropped; what cannot be written now is written later."""
+        with self._waits:
+            excess, self._excess = self._excess, Counter()
+        try:
+            with self._sessions.begin() as session:
+                hold(session, excess)
+                known = set(session.scalars(sa.select(Device.device).where(Device.device.in_(excess))))
+                for device, times in excess.items():
+                    owner = device if device in known else ""
+                    arrivals.count(session, owner, Reason.EXCESS.value, self._clock(), times)
+        except sa.exc.SQLAlchemyError:
+            log.exception("excess_not_counted")
+            self._stopping.wait(RETRY_MIN_S)
+            with self._waits:
+                self._excess.update(excess)
+            self._do_later(self._count_excess)
+            return
+        for device, times in excess.items():
+            log.warning("excess_dropped", extra={"device": device, "count": times})
 
     def _take(self, arrived: _Arrived) -> None:
         """Store one message, however often it takes; leave it to the broker only when we stop."""
@@ -262,7 +369,7 @@ class Broker:
             except _RefuseError as refused:
                 done = self._quarantine(arrived, refused)
             except (ContractMalformedError, MalformedError) as error:
-                done = self._quarantine(arrived, _RefuseError(Reason.MALFORMED, _peek(arrived), str(error)))
+                done = self._quarantine(arrived, _RefuseError(_reason(error), _peek(arrived), str(error)))
             except RefusedError as error:
                 done = self._quarantine(arrived, _RefuseError(Reason.REFUSED, _peek(arrived), str(error)))
             except (sa.exc.DataError, OverflowError) as error:  # no column holds such a value, however often
@@ -315,12 +422,15 @@ class Broker:
             self._known |= {device}
 
     @staticmethod
-    def _move(session: Session, device: str, envelope: Envelope, now: datetime) -> tuple[Watermark, Verdict]:
+    def _move(
+        session: Session, device: str, envelope: Envelope, now: datetime, *, refused: bool = False
+    ) -> tuple[Watermark, Verdict]:
         key = Key(device, envelope.boot, envelope.lane)
         before = arrivals.load(session, key)
-        mark, verdict = note(before or Watermark(), envelope.seq, kept_from=envelope.kept_from)
-        if mark != before:
-            arrivals.save(session, {key: mark}, now)
+        known = before or Watermark()
+        mark, verdict = note(known, envelope.seq, kept_from=envelope.kept_from)
+        counted = tally(known, mark, verdict, envelope.seq, kept_from=envelope.kept_from, refused=refused)
+        arrivals.save(session, {key: mark}, {key: counted}, now)
         if before is None:
             arrivals.forget_old_boots(session, device, envelope.lane)
         return mark, verdict
@@ -339,7 +449,7 @@ class Broker:
                     and envelope is not None
                     and envelope.lane is not Lane.LIVE
                 ):
-                    mark, _ = self._move(session, device, envelope, now)
+                    mark, _ = self._move(session, device, envelope, now, refused=True)
         except sa.exc.SQLAlchemyError:
             log.exception("quarantine_failed", extra=_described(arrived))
             return False
@@ -377,6 +487,8 @@ def _open(arrived: _Arrived) -> Envelope | None:
         return None
     try:
         envelope = open_envelope(arrived.payload)
+    except UnknownVersionError as error:
+        raise _RefuseError(Reason.VERSION, None, str(error)) from None
     except ContractMalformedError as error:
         raise _RefuseError(Reason.NOT_AN_ENVELOPE, None, str(error)) from None
     if envelope.lane is not lane:
@@ -384,6 +496,11 @@ def _open(arrived: _Arrived) -> Envelope | None:
     if lane is not Lane.LIVE and envelope.seq < 1:
         raise _RefuseError(Reason.NOT_AN_ENVELOPE, None, "seq counts from 1")
     return envelope
+
+
+def _reason(error: Exception) -> Reason:
+    """Why a message is refused whose handler has raised `error`."""
+    return Reason.VERSION if isinstance(error, UnknownVersionError) else Reason.MALFORMED
 
 
 def _peek(arrived: _Arrived) -> Envelope | None:

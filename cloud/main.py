@@ -22,7 +22,8 @@ from obstore.store import LocalStore
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.assembly import pages as assembly_pages
-from cloud.broker import Broker
+from cloud.broker import Broker, Received
+from cloud.broker_figures import BrokerFigures
 from cloud.captions import pages as caption_pages
 from cloud.captions import staff as caption_staff
 from cloud.captions.hub import Hub
@@ -32,8 +33,13 @@ from cloud.database import migrate
 from cloud.database.engine import connect
 from cloud.database.lock import executor_lock, executor_lock_in
 from cloud.database.workflows import running as workflows_running
+from cloud.devices import incident_api, incident_pages
+from cloud.devices import incidents as incident_core
 from cloud.devices import pages as device_pages
-from cloud.devices.presence import Presences
+from cloud.devices.hours import Tolerance
+from cloud.devices.presence import Limits as PresenceLimits
+from cloud.devices.run import SWEEP_EVERY_S as SWEEP_PRESENCE_S
+from cloud.devices.run import Presences, Rules
 from cloud.documents import api as document_api
 from cloud.documents import kinds
 from cloud.documents import staff as document_staff
@@ -48,9 +54,15 @@ from cloud.documents.registry_http import RegistryHttp
 from cloud.documents.render_typst import TypstRenderer
 from cloud.documents.run import Documents
 from cloud.documents.seal_pyhanko import PyhankoSealer
-from cloud.enrolment import est, members, pki, tokens
+from cloud.enrolment import api as enrolment_api
+from cloud.enrolment import est, guard, members, pki, tokens
 from cloud.enrolment import pages as enrolment_pages
+from cloud.enrolment.door_mqtt import DoorMqtt
+from cloud.enrolment.drops import Drops
 from cloud.enrolment.est import Desk
+from cloud.enrolment.handshakes import Handshakes
+from cloud.enrolment.office import Office
+from cloud.enrolment.revocations import Revocations
 from cloud.jobs import api as job_api
 from cloud.jobs import pages as job_pages
 from cloud.jobs import run as jobs_run
@@ -59,6 +71,11 @@ from cloud.jobs.core import RETRIES_MAX
 from cloud.jobs.diagnostics import BYTES_MAX, Bundles
 from cloud.jobs.requests import Requests
 from cloud.jobs.service import Jobs
+from cloud.link import api as link_api
+from cloud.link import declared, delay_pages, series, sightings
+from cloud.link import pages as link_pages
+from cloud.link.books import Books
+from cloud.link.delays import Delays
 from cloud.operators import access, account_pages, security, token_pages
 from cloud.operators import pages as operator_pages
 from cloud.operators.accounts import Accounts
@@ -72,9 +89,10 @@ from cloud.recordings.orders import Orders
 from cloud.recordings.uploads import Uploads
 from cloud.settings import Settings
 from cloud.telemetry import pages as telemetry_pages
-from cloud.telemetry.fleet import Watch
+from cloud.telemetry.fleet import MEASURE_EVERY_S, Watch
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.run import open_store
+from cloud.telemetry.store import Point
 from cloud.updates import api as update_api
 from cloud.updates import pages as update_pages
 from cloud.updates import service as update_service
@@ -82,6 +100,7 @@ from cloud.updates import tuf_files
 from cloud.updates.catalogue import Catalogue
 from cloud.web import front, listener, openapi
 from cloud.web.application import build, build_pages
+from cloud.web.languages import ZONE
 from cloud.web.pages import Pages
 from cloud.web.servers import Servers
 from contract.captions import SetSitting
@@ -94,6 +113,7 @@ log = logging.getLogger(__name__)
 
 SERVICE = "svc-control"
 SWEEP_CERTIFICATES_S = 60.0
+DROP_CONNECTIONS_S = 1.0
 SWEEP_SESSIONS_S = 600.0
 SWEEP_RECORDINGS_S = 60.0
 SITTING_STARTED_S = 60.0
@@ -102,6 +122,8 @@ UPDATE_STARTED_S = 300.0
 """A device has so long to write an assignment down."""
 UPDATE_WAITS_S = 7 * 86_400.0
 """A device that was away learns of an assignment when it is back, for a week."""
+SWEEP_DELAYS_S = 2.0
+WRITE_LEDGER_S = 30.0
 RENEW_TIMESTAMP_S = 3600.0
 SITTING_WAITS_S = 12 * 3600.0
 """A recorder that was away learns of its sitting when it is back, on the same day."""
@@ -123,19 +145,35 @@ class Ground:
 
 
 @dataclass(frozen=True)
+class Members:
+    """What enrolment is made of."""
+
+    desk: Desk
+    office: Office
+    revocations: Revocations
+    drops: Drops
+    handshakes: Handshakes
+
+
+@dataclass(frozen=True)
 class Ways:
     """The ways that live in this process."""
 
+    members: Members
     jobs: Jobs
     bundles: Bundles
     captions: Captions
     watch: Watch
+    books: Books
+    delays: Delays
     documents: Documents
     updates: update_service.Updates
     objects: FolderObjects
     uploads: Uploads
     recording_news: RecordingNews
     orders: Orders
+    presences: Presences
+    broker_figures: BrokerFigures
 
 
 def serve(settings: Settings) -> None:
@@ -158,7 +196,7 @@ def serve(settings: Settings) -> None:
 @contextmanager
 def lay_ground(settings: Settings) -> Iterator[Ground]:
     """Database and broker, not connected yet; nothing of it is made where `init` has not been."""
-    pki.load(settings.pki_dir)
+    pki.load(settings.pki_dir, settings.certificates.key_file)
     with executor_lock(settings.data_dir, settings.executor_id):
         engine = connect(settings.main_database_url)
         try:
@@ -175,28 +213,58 @@ def lay_ground(settings: Settings) -> Iterator[Ground]:
 def make_ways(ground: Ground) -> Iterator[Ways]:
     """Every way, knowing of the others what it was handed here."""
     settings, sessions = ground.settings, ground.sessions
+    figures = BrokerFigures(settings.broker.connections_max)
     jobs = Jobs(sessions=sessions, publish=ground.broker.publish, clock=now)
     bundles = Bundles(settings.data_dir / "objects" / "diagnostics", sessions, now, _new_id)
+    ledger = Ledger(settings.telemetry_database)
     with (
-        closing(Watch(sessions, open_store(settings), Ledger(settings.telemetry_database), now)) as watch,
+        closing(Watch(sessions, open_store(settings), ledger, now, figures)) as watch,
         closing(RegistryHttp(settings.documents.registry_url)) as registry,
         closing(PaymentsHttp(settings.documents.payments_url)) as payments,
     ):
         documents = _documents(ground, jobs, registry, payments)
         objects = FolderObjects(settings.objects_dir)
         orders = Orders(sessions, queue.enqueue, queue.standing, now)
+        captions = _captions(ground, jobs)
+        members = _members(ground, jobs)
         yield Ways(
+            members,
             jobs,
             bundles,
-            _captions(ground, jobs),
+            captions,
             watch,
+            Books(sessions, ledger.sessions, now),
+            Delays(sessions, ground.broker.publish, lambda: ground.broker.connected, now),
             documents,
             _updates(ground, jobs),
             objects,
             Uploads(sessions, objects, orders.uploaded, clock=now, new_id=_new_id),
             RecordingNews(orders.uploaded),
             orders,
+            _presences(ground, members, jobs, captions),
+            figures,
         )
+
+
+def _members(ground: Ground, jobs: Jobs) -> Members:
+    settings, chosen = ground.settings, ground.settings.certificates
+    issuer = pki.load(settings.pki_dir, chosen.key_file)
+    revocations = Revocations(ground.sessions, settings.pki_dir, issuer)
+    broker = settings.broker
+    door = DoorMqtt(broker, settings.pki_dir, issuer, now) if broker.tls else None
+    return Members(
+        desk=Desk(
+            issuer,
+            ground.sessions,
+            now,
+            timedelta(days=chosen.device_days),
+            timedelta(days=chosen.expired_grace_days),
+        ),
+        office=Office(ground.sessions, revocations.publish, jobs.cancel_waiting),
+        revocations=revocations,
+        drops=Drops(ground.sessions, revocations, door, broker.root, now),
+        handshakes=Handshakes(),
+    )
 
 
 def _new_id() -> str:
@@ -229,7 +297,7 @@ def _documents(ground: Ground, jobs: Jobs, registry: Registry, payments: Payment
     documents = Documents(
         tools,
         render=TypstRenderer(),
-        seal=PyhankoSealer(pki_dir / "seal.key", pki_dir / "seal.pem", pki_dir / "ca.pem"),
+        seal=PyhankoSealer(pki_dir / "seal.key", pki_dir / "seal.pem", pki_dir / "authorities.pem"),
         offer=offer,
         public_url=settings.public_url,
     )
@@ -264,6 +332,39 @@ def _captions(ground: Ground, jobs: Jobs) -> Captions:
 
     jobs.on_ended(ended)
     return captions
+
+
+def _presences(ground: Ground, members: Members, jobs: Jobs, captions: Captions) -> Presences:
+    chosen = ground.settings.presence
+
+    def came(device: str) -> None:
+        members.drops.noticed(device)
+        jobs.notices.announce(device)
+
+    return Presences(
+        ground.sessions,
+        Rules(
+            ZONE,
+            PresenceLimits(
+                will_holds_s=chosen.will_holds_s,
+                late_after_s=chosen.late_after_s,
+                gone_after_s=chosen.gone_after_s,
+                proof_after_s=chosen.proof_after_s,
+                flap_window_s=chosen.flap_window_s,
+                flaps=chosen.flaps,
+            ),
+            incident_core.Limits(chosen.together_s, chosen.over_after_s),
+            _tolerance(ground.settings),
+        ),
+        clock=now,
+        words_since=lambda: ground.broker.connected_since,
+        on_online=came,
+        on_change=captions.presence_changed,
+    )
+
+
+def _tolerance(settings: Settings) -> Tolerance:
+    return Tolerance(settings.presence.early_s, settings.presence.late_s)
 
 
 def _updates(ground: Ground, jobs: Jobs) -> update_service.Updates:
@@ -303,9 +404,14 @@ def _updates(ground: Ground, jobs: Jobs) -> update_service.Updates:
 def _subscribe(ground: Ground, ways: Ways) -> None:
     """Who takes which topic."""
     requests = Requests(ways.jobs, ground.broker.publish)
-    presences = Presences(ways.jobs.notices.announce, ways.captions.presence_changed)
+    comings = sightings.Sightings(ways.delays.on_online)
+
+    def presence(message: Received) -> None:
+        ways.presences.take(message)
+        comings.take(message)
+
     for topic_name, handler in {
-        "presence": presences.take,
+        "presence": presence,
         "job-get": requests.get,
         "job-start-next": requests.start_next,
         "job-describe": requests.describe,
@@ -316,9 +422,11 @@ def _subscribe(ground: Ground, ways: Ways) -> None:
         "updates": ways.updates.on_news,
         "recordings": ways.recording_news.on_news,
         "floor": ways.recording_news.on_floor,
+        "dropped": declared.take,
     }.items():
         ground.broker.subscribe(topic_name, handler)
     ground.broker.on_connected(ways.jobs.notices.announce_all)
+    ground.broker.watch_system(lambda topic, payload: ways.broker_figures.take(topic, payload, now()))
 
 
 def _listeners(ground: Ground, ways: Ways) -> Servers:
@@ -328,10 +436,21 @@ def _listeners(ground: Ground, ways: Ways) -> Servers:
         {
             "pages": listener.plain(pages_app(ground, ways), pages.host, pages.port),
             "bootstrap": listener.over_tls(
-                bootstrap_app(ground), bootstrap.host, bootstrap.port, pki=settings.pki_dir, client="optional"
+                bootstrap_app(ground, ways),
+                bootstrap.host,
+                bootstrap.port,
+                pki=settings.pki_dir,
+                client="optional",
+                expired=True,  # the desk judges it, and lets it renew and nothing else
+                refused=ways.members.handshakes.refused,
             ),
             "device": listener.over_tls(
-                device_app(ground, ways), device.host, device.port, pki=settings.pki_dir, client="required"
+                device_app(ground, ways),
+                device.host,
+                device.port,
+                pki=settings.pki_dir,
+                client="required",
+                refused=ways.members.handshakes.refused,
             ),
         }
     )
@@ -350,15 +469,23 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
         operator_pages.router(ground.sessions, accounts, now=now, secure=secure),
         account_pages.router(ground.sessions, accounts),
         token_pages.router(ground.sessions),
-        enrolment_pages.router(ground.sessions, partial(_sweep_certificates, ground)),
+        enrolment_pages.router(ways.members.office),
+        enrolment_api.router(ways.members.office),
         telemetry_pages.router(ways.watch),
         device_pages.router(
             ground.sessions,
             [
                 partial(telemetry_pages.device_section, ways.watch),
+                partial(link_pages.device_section, ways.books),
                 partial(job_pages.device_section, ground.sessions),
             ],
         ),
+        incident_pages.router(ground.sessions, _tolerance(ground.settings)),
+        incident_api.router(ground.sessions),
+        link_pages.router(ways.books),
+        link_api.router(ways.books),
+        delay_pages.router(ways.delays),
+        delay_pages.api_router(ways.delays),
         job_pages.router(ground.sessions, ways.jobs),
         job_api.router(ground.sessions, ways.jobs, ways.bundles),
         document_verify.router(ground.sessions, ways.documents.tools.kinds, clock=now),
@@ -385,15 +512,16 @@ def _recording_desk(ground: Ground, ways: Ways) -> recording_pages.Desk:
     )
 
 
-def bootstrap_app(ground: Ground) -> FastAPI:
+def bootstrap_app(ground: Ground, ways: Ways) -> FastAPI:
     """The application of the bootstrap listener: EST and nothing else."""
-    desk = Desk(pki.load(ground.settings.pki_dir), ground.sessions, now)
-    return build("Civic Fleet enrolment", [est.router(desk)], body_bytes_max=est.BODY_BYTES_MAX)
+    routes = est.router(ways.members.desk, ground.settings.pki_dir)
+    return build("Civic Fleet enrolment", [routes], body_bytes_max=est.BODY_BYTES_MAX)
 
 
 def device_app(ground: Ground, ways: Ways) -> FastAPI:
     """The application of the device listener: enrolled devices only."""
     routers = [
+        guard.device_router(ground.sessions, now=now),
         job_api.device_router(ways.bundles),
         document_api.router(ways.documents.counter, ground.sessions),
         tuf_files.router(ways.updates.catalogue),
@@ -401,7 +529,7 @@ def device_app(ground: Ground, ways: Ways) -> FastAPI:
     ]
     app = build("Civic Fleet devices", routers, body_bytes_max=BYTES_MAX)
     openapi.describe(app, who="For devices with a certificate of this fleet (mutual TLS).")
-    members.protect(app, ground.sessions, now=now)
+    guard.protect(app, ground.sessions, now=now)
     return app
 
 
@@ -445,17 +573,43 @@ def _chores(ground: Ground, ways: Ways) -> list[tuple[str, float, Callable[[], o
         (
             "certificates",
             SWEEP_CERTIFICATES_S,
-            partial(_sweep_certificates, ground),
+            partial(_sweep_certificates, ground, ways),
         ),
+        ("connections", DROP_CONNECTIONS_S, ways.members.drops.carry_out),
         ("sessions", SWEEP_SESSIONS_S, forget),
         ("timestamp", RENEW_TIMESTAMP_S, lambda: ways.updates.catalogue.renew_timestamp(now())),
         ("recordings", SWEEP_RECORDINGS_S, ways.uploads.sweep),
         ("transcriptions", SWEEP_TRANSCRIPTIONS_S, ways.orders.sweep),
+        ("presence", SWEEP_PRESENCE_S, ways.presences.sweep),
+        *(
+            [("figures", MEASURE_EVERY_S, ways.watch.measure)]
+            if ground.settings.telemetry.store == "influx"
+            else []
+        ),
+        ("delays", SWEEP_DELAYS_S, ways.delays.sweep),
+        ("ledger", WRITE_LEDGER_S, lambda: _write_ledger(ground.settings, ways)),
     ]
 
 
-def _sweep_certificates(ground: Ground) -> None:
-    members.sweep(ground.sessions, ground.settings.pki_dir, now())
+def _write_ledger(settings: Settings, ways: Ways) -> None:
+    """Put the ledger into the store that Grafana reads; the embedded one has no Grafana."""
+    if settings.telemetry.store != "influx":
+        return
+    ledger = ways.books.ledger()
+    at_ms = int(ledger.at.timestamp() * 1000)
+    points = [
+        Point(each.device, each.site, each.kind, at_ms, series.values(each), series.MEASUREMENT)
+        for each in ledger.accounts
+    ]
+    if points:
+        ways.watch.store.write(points)
+
+
+def _sweep_certificates(ground: Ground, ways: Ways) -> None:
+    grace = timedelta(seconds=ground.settings.certificates.superseded_grace_s)
+    members.sweep(ground.sessions, now(), grace)
+    ways.members.revocations.publish(now())
+    ways.members.handshakes.store(ground.sessions, now())
 
 
 async def _repeat(name: str, every_s: float, chore: Callable[[], object]) -> None:

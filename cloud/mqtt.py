@@ -54,6 +54,15 @@ def _identity(name: str, pki: Path) -> ssl.SSLContext:
     return context
 
 
+def expiring(after_s: int | None) -> Properties | None:
+    """The properties of a message that nobody shall get who comes later than `after_s` from now."""
+    if after_s is None:
+        return None
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho leaves it untyped
+    properties.MessageExpiryInterval = after_s
+    return properties
+
+
 def connect(client: paho.Client, settings: BrokerSettings) -> None:
     """Name the broker and the terms of the session; the network loop connects, and again after a loss."""
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho leaves it untyped

@@ -12,6 +12,8 @@ class Reason(StrEnum):
     """Its device is not registered, or no longer."""
     OVERSIZED = "oversized"
     NOT_AN_ENVELOPE = "not-an-envelope"
+    VERSION = "unknown-version"
+    """Of a later version of the contract; the device keeps it until the cloud is updated."""
     WRONG_LANE = "wrong-lane"
     MALFORMED = "malformed"
     """Its envelope is right and its body is not."""
@@ -21,6 +23,8 @@ class Reason(StrEnum):
     """Our own fault: kept apart after several tries, with a log line that says why."""
     BEYOND = "beyond-gap"
     """Too much is missing before it; the device sends it again."""
+    EXCESS = "excess"
+    """More at once than a device may have under way; a device that follows the contract sends it again."""
 
 
 COUNTED_AS_RECEIVED = frozenset({Reason.MALFORMED, Reason.REFUSED, Reason.HANDLER_FAILED})

@@ -32,7 +32,10 @@ class Listener(_Section, frozen=True, kw_only=True):
 
 
 class Broker(_Section, frozen=True, kw_only=True):
-    """Where the services connect to. `tls = false` is for the one-machine demo on loopback only."""
+    """Where the services connect to. `tls = false` is for the one-machine demo on loopback only.
+
+    `connections_max` is what the generated configuration lets in; from 80 % on an alert fires.
+    """
 
     host: str
     port: Port = 8883
@@ -40,6 +43,23 @@ class Broker(_Section, frozen=True, kw_only=True):
     root: str = ROOT_DEFAULT
     keepalive_s: int = 30
     receive_maximum: int = 1000
+    connections_max: Annotated[int, msgspec.Meta(ge=1)] = 20_000
+
+
+class Certificates(_Section, frozen=True, kw_only=True):
+    """How long certificates of devices live, and where the root's key is.
+
+    `root_dir` holds the root's key; it is the folder `root` beside the other keys where it is not given, and
+    may be taken off the machine after `init`. `key_file` (mode 0600) holds the secret under which both
+    authorities' keys are encrypted. One that expired less than `expired_grace_days` ago may still be renewed;
+    one that was replaced opens doors for `superseded_grace_s` more.
+    """
+
+    device_days: Annotated[float, msgspec.Meta(gt=0, le=825)] = 30.0
+    expired_grace_days: Annotated[float, msgspec.Meta(ge=0, le=3650)] = 90.0
+    superseded_grace_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 600.0
+    root_dir: Path | None = None
+    key_file: Path | None = None
 
 
 class Telemetry(_Section, frozen=True, kw_only=True):
@@ -67,6 +87,29 @@ class Updates(_Section, frozen=True, kw_only=True):
 
     repository_dir: Path | None = None
     timestamp_key_file: Path | None = None
+
+
+class Presence(_Section, frozen=True, kw_only=True):
+    """How long it takes until a device counts as late, gone or back, in seconds.
+
+    Who is back within `will_holds_s` of its will was never gone. Without a sample for `late_after_s` it is
+    degraded, for `gone_after_s` offline. `flaps` greetings within `flap_window_s` make a link that flaps.
+    Devices of a site that go within `together_s` are one incident; it ends when all are back for
+    `over_after_s`. A device may go off `early_s` before its hours, and be back `late_s` after them. For
+    `drain_s` after the ingest has begun to listen, what arrives may have waited at the broker.
+    """
+
+    will_holds_s: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    late_after_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    gone_after_s: Annotated[float, msgspec.Meta(gt=0)] = 300.0
+    proof_after_s: Annotated[float, msgspec.Meta(ge=0)] = 10.0
+    flap_window_s: Annotated[float, msgspec.Meta(gt=0)] = 600.0
+    flaps: Annotated[int, msgspec.Meta(ge=2, le=16)] = 3
+    together_s: Annotated[float, msgspec.Meta(ge=0)] = 120.0
+    over_after_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
+    early_s: Annotated[float, msgspec.Meta(ge=0)] = 900.0
+    late_s: Annotated[float, msgspec.Meta(ge=0)] = 900.0
+    drain_s: Annotated[float, msgspec.Meta(ge=0)] = 20.0
 
 
 class Objects(_Section, frozen=True, kw_only=True):
@@ -108,9 +151,11 @@ class Settings(_Section, frozen=True, kw_only=True):
     bootstrap: Listener
     device: Listener
     broker: Broker
+    certificates: Certificates = Certificates()
     telemetry: Telemetry = Telemetry()
     documents: Documents
     updates: Updates = Updates()
+    presence: Presence = Presence()
     objects: Objects = Objects()
     transcription: Transcription = Transcription()
 
@@ -133,6 +178,11 @@ class Settings(_Section, frozen=True, kw_only=True):
     def pki_dir(self) -> Path:
         """The folder with keys and certificates."""
         return self.data_dir / "pki"
+
+    @property
+    def root_dir(self) -> Path:
+        """The folder with the root's key, which everyday work does without."""
+        return self.certificates.root_dir or self.pki_dir / "root"
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:

@@ -30,6 +30,25 @@ class Watermark(NamedTuple):
     above: tuple[int, ...] = ()
 
 
+class Tally(NamedTuple):
+    """What became of the messages of one key: each sequence up to the mark, and above it, is in one of these.
+
+    `refused` came and were malformed; `dropped` never came, because the device dropped them by its policy
+    (`kept_from`); `given_up` never came and nobody knows why: they are lost. `repeated` ones came again and
+    are in one of the others.
+    """
+
+    stored: int = 0
+    refused: int = 0
+    dropped: int = 0
+    given_up: int = 0
+    repeated: int = 0
+
+    def plus(self, other: "Tally") -> "Tally":
+        """Both together."""
+        return Tally(*map(sum, zip(self, other, strict=True)))
+
+
 class Key(NamedTuple):
     """What a watermark belongs to."""
 
@@ -58,6 +77,36 @@ def note(
             return mark, Verdict.BEYOND
         mark = _advance(mark.above[0], mark.above)
     return _advance(mark.seq, tuple(sorted((*mark.above, seq)))), Verdict.NEW
+
+
+def missing(mark: Watermark) -> int:
+    """How many messages must exist, because a later one came, and have not come yet."""
+    return mark.above[-1] - mark.seq - len(mark.above) if mark.above else 0
+
+
+def tally(
+    before: Watermark,
+    after: Watermark,
+    verdict: Verdict,
+    seq: int,
+    *,
+    kept_from: int = 0,
+    refused: bool = False,
+) -> Tally:
+    """What one message added, when `note` made `after` out of `before`; `refused` says it was malformed.
+
+    The sum of all tallies of a key but for `repeated` is `seq + len(above)`: nothing is counted twice.
+    """
+    new = verdict is Verdict.NEW
+    given_up = lost(before, after, seq, kept_from=kept_from)
+    accounted = after.seq + len(after.above) - before.seq - len(before.above)
+    return Tally(
+        stored=int(new and not refused),
+        refused=int(new and refused),
+        dropped=accounted - new - given_up,
+        given_up=given_up,
+        repeated=int(verdict is Verdict.SEEN),
+    )
 
 
 def lost(before: Watermark, after: Watermark, seq: int, *, kept_from: int = 0) -> int:

@@ -7,6 +7,15 @@ from contract.lifecycle import Machine
 
 EST_PREFIX = "/.well-known/est"
 """RFC 7030, section 3.2.2."""
+PROVEN_PATH = "/api/v1/enrolment/proven"
+"""On the device listener: `POST`, empty, with the new certificate, once the broker has taken it: 204."""
+REVOKED_PATH = "/crl.pem"
+"""On the bootstrap listener: the issuing authority's list of revoked certificates, PEM."""
+BACKDATED_S = 86_400
+"""`notBefore` lies so far before the moment of issue, so that a clock that is behind takes its certificate.
+
+A certificate's life, of which two thirds are used before it is renewed, begins this long after `notBefore`.
+"""
 KINDS = ("kiosk", "recorder")
 
 _DEVICE_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -16,7 +25,8 @@ CERTIFICATE = Machine(
     "requested",
     {
         "requested": {"issue": "issued", "refuse": "refused"},
-        "issued": {"connect": "active", "revoke": "revoked", "expire": "expired"},
+        "issued": {"connect": "trial", "supersede": "superseded", "revoke": "revoked", "expire": "expired"},
+        "trial": {"prove": "active", "supersede": "superseded", "revoke": "revoked", "expire": "expired"},
         "active": {"supersede": "superseded", "revoke": "revoked", "expire": "expired"},
         "superseded": {"revoke": "revoked", "expire": "expired"},
         "refused": {},
@@ -24,6 +34,7 @@ CERTIFICATE = Machine(
         "expired": {},
     },
 )
+"""One that is not proven (`issued`, `trial`) ends no other; one that is proven ends all others."""
 
 
 def device_id(text: str) -> str:

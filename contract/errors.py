@@ -5,6 +5,10 @@ class MalformedError(ValueError):
     """What arrived does not follow the contract; the sender must be corrected, a retry will not help."""
 
 
+class UnknownVersionError(MalformedError):
+    """What arrived is of a later version of the contract; a reader that is updated understands it."""
+
+
 class IllegalTransitionError(ValueError):
     """A life cycle has no such edge; nothing was changed."""
 

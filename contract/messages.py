@@ -10,11 +10,13 @@ from typing import TypeVar
 
 import msgspec
 
-from contract.errors import MalformedError
+from contract.errors import MalformedError, UnknownVersionError
 
 VERSION = 1
 MESSAGE_BYTES_MAX = 131_072
 """A larger message is refused; larger things go by HTTPS."""
+IN_FLIGHT_MAX = 50
+"""Messages of one lane that a device may have sent and not yet seen acknowledged."""
 BOOT_LENGTH_MAX = 64
 SEQ_MAX = 2**53 - 1
 """The largest whole number that every JSON reader keeps exact (RFC 8259, section 6)."""
@@ -58,7 +60,11 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
-    """Retained, and the will; a will counts only while `boot` is the device's current boot."""
+    """Retained, and the will; a will counts only while `boot` is the device's current boot.
+
+    `connection` counts the attempts to connect within the boot, from 1: the will of an earlier one comes too
+    late, and once a connection has ended nothing revives it. An older agent does not say it.
+    """
 
     v: int = VERSION
     boot: str
@@ -66,6 +72,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     online: bool
     kind: str
     agent: str
+    connection: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,12 +123,15 @@ def open_envelope(payload: bytes) -> Envelope:
 
     Raises:
         MalformedError: too large, not JSON, nested too deeply, not an envelope, or with values out of range.
+        UnknownVersionError: it is of a later version of the contract.
     """
     _hold_size(payload)
     try:
         envelope = _ENVELOPE.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError(f"not an envelope: {_without_value(error)}") from None
+    if envelope.v > VERSION:
+        raise UnknownVersionError(f"an envelope of a later version: up to {VERSION} is understood here")
     if envelope.v < 1 or not 0 <= envelope.seq <= SEQ_MAX or not is_boot(envelope.boot):
         raise MalformedError("not an envelope: v, seq or boot is out of range")
     if not 0 <= envelope.kept_from <= max(envelope.seq, 1):
@@ -136,15 +146,19 @@ def read(payload: bytes | msgspec.Raw, kind: type[T]) -> T:
 
     Raises:
         MalformedError: too large, not JSON, nested too deeply, with U+0000 in a text, or not such a struct.
+        UnknownVersionError: its `v` is of a later version of the contract.
     """
     data = bytes(payload)
     _hold_size(data)
     if b"\\u0000" in data and _NUL.search(data):
         raise MalformedError(f"not a {kind.__name__}: a text holds U+0000, which no database keeps")
     try:
-        return msgspec.json.decode(data, type=kind)
+        found = msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError(f"not a {kind.__name__}: {_without_value(error)}") from None
+    if getattr(found, "v", VERSION) > VERSION:
+        raise UnknownVersionError(f"a {kind.__name__} of a later version: up to {VERSION} is understood here")
+    return found
 
 
 def is_boot(text: str) -> bool:

@@ -7,12 +7,22 @@ from contract.documents import DOCUMENT
 from contract.enrolment import CERTIFICATE
 from contract.jobs import EXECUTION
 from contract.lifecycle import Machine
+from contract.presence import PRESENCE
 from contract.recordings import RECORDING
 from contract.telemetry import METRICS
 from contract.topics import ROOT_DEFAULT, TOPICS
 from contract.updates import UPDATE
 
-MACHINES: tuple[Machine, ...] = (CERTIFICATE, DOCUMENT, EXECUTION, SITTING, SEGMENT, RECORDING, UPDATE)
+MACHINES: tuple[Machine, ...] = (
+    CERTIFICATE,
+    DOCUMENT,
+    EXECUTION,
+    SITTING,
+    SEGMENT,
+    RECORDING,
+    UPDATE,
+    PRESENCE,
+)
 
 _BLOCK = re.compile(r"(<!-- from the contract: (?P<name>[a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

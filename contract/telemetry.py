@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from contract.errors import MalformedError
-from contract.messages import AT_MAX_MS, AT_MIN_MS
+from contract.messages import AT_MAX_MS, AT_MIN_MS, encode, read
 
 SAMPLES_MAX = 200
 """Samples of one batch."""
@@ -42,6 +42,32 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("outbox_waiting", "int", "1", 0, 1e9, "Messages kept and not yet acknowledged."),
     Metric("outbox_dropped", "int", "1", 0, 1e12, "Samples dropped by policy since this boot."),
+    Metric("outbox_bytes", "int", "B", 0, 1e12, "Room that kept messages take, with what each row costs."),
+    Metric("outbox_refused", "int", "1", 0, 1e12, "Messages refused since this boot: the outbox was full."),
+    Metric(
+        "link_taken_over",
+        "int",
+        "1",
+        0,
+        1e9,
+        "Connections of this boot that another client with this device's id took over.",
+    ),
+    Metric(
+        "certificate_days_left",
+        "float",
+        "d",
+        -40_000,
+        40_000,
+        "Until the device's certificate ends; below zero it has ended.",
+    ),
+    Metric(
+        "certificate_failures",
+        "int",
+        "1",
+        0,
+        1e9,
+        "Tries to renew the certificate that failed, one after the other.",
+    ),
     Metric("printer_state", "int", "1", 3, 5, "RFC 8011 printer-state: 3 idle, 4 processing, 5 stopped."),
     Metric("printer_ready", "bool", "1", 0, 1, "The printer answers, and nothing stops it."),
     Metric(
@@ -83,6 +109,41 @@ INGEST_METRICS: tuple[Metric, ...] = (
     Metric("lost", "int", "1", 0, 1e15, "Messages given up: they never came and were not dropped by policy."),
 )
 """What the ingest writes of itself, as measurement `ingest`."""
+BROKER_METRICS: tuple[Metric, ...] = (
+    Metric(
+        "dropped", "int", "1", 0, 1e15, "Messages that the broker dropped for full queues since its start."
+    ),
+    Metric("dropped_5min", "float", "1/min", 0, 1e12, "The same in a minute, as a mean of the last five."),
+    Metric("connections", "int", "1", 0, 1e9, "Clients that are connected."),
+    Metric("sessions", "int", "1", 0, 1e9, "Sessions that the broker keeps, of clients that are away too."),
+    Metric("full_pct", "float", "%", 0, 1e6, "Connections in per cent of what its configuration allows."),
+    Metric(
+        "stored_messages", "int", "1", 0, 1e15, "Messages that it holds: retained ones and those that wait."
+    ),
+    Metric("stored_bytes", "int", "B", 0, 1e15, "Their bytes."),
+    Metric("received", "int", "1", 0, 1e15, "Messages that it has taken since its start."),
+    Metric("sent", "int", "1", 0, 1e15, "Messages that it has given out since its start."),
+)
+"""What the control plane writes of the broker by the broker's own counters, as measurement `broker`."""
+INCIDENT_METRICS: tuple[Metric, ...] = (
+    Metric("open", "int", "1", 0, 1e6, "Incidents of the site that are not closed; one cut uplink is one."),
+    Metric("away", "int", "1", 0, 1e6, "Devices of the site that are off although they should not be."),
+    Metric("deaf_s", "float", "s", 0, 4e9, "For how long the ingest has not listened; 0 while it does."),
+)
+"""What the control plane writes of each site as measurement `incident`; `deaf_s` stands at site `cloud`."""
+LEDGER_METRICS: tuple[Metric, ...] = (
+    Metric("stored", "int", "1", 0, 1e18, "Messages that are stored."),
+    Metric("missing", "int", "1", 0, 1e18, "Messages that have not come although later ones have."),
+    Metric("dropped", "int", "1", 0, 1e18, "Messages that the device dropped by its policy."),
+    Metric("undeclared", "int", "1", 0, 1e18, "Those of them for which the device gave no reason."),
+    Metric("lost", "int", "1", 0, 1e18, "Messages that never came and that the device did not drop."),
+    Metric("refused", "int", "1", 0, 1e18, "Messages and uploads that were refused."),
+    Metric("repeated", "int", "1", 0, 1e18, "Messages that came again."),
+    Metric("returns", "int", "1", 0, 1e18, "Signs of two machines with this identity."),
+    Metric("shared", "int", "1", 0, 1, "1 while two machines use this identity, 0 else."),
+    Metric("skew_estimate_ms", "float", "ms", -1e13, 1e13, "Device clock minus server clock, at least."),
+)
+"""What the control plane writes of each device since the beginning, as measurement `ledger`."""
 BY_NAME = {metric.name: metric for metric in METRICS}
 
 Value = bool | int | float
@@ -116,6 +177,22 @@ def check(batch: TelemetryBatch) -> None:
             metric = BY_NAME.get(name)
             if metric is not None:
                 _check_value(metric, value)
+
+
+def dated(body: bytes, origin: int) -> bytes:
+    """An encoded batch with its offsets made dates: a sample before 2020 was so many ms after `origin` (ms).
+
+    Raises:
+        MalformedError: no batch.
+    """
+    batch = read(body, TelemetryBatch)
+    samples = [
+        sample
+        if sample.at >= AT_MIN_MS
+        else Sample(at=min(origin + sample.at, AT_MAX_MS), values=sample.values)
+        for sample in batch.samples
+    ]
+    return encode(TelemetryBatch(samples=samples))
 
 
 def _check_value(metric: Metric, value: Value) -> None:

@@ -70,6 +70,7 @@ TOPICS: tuple[Topic, ...] = (
         "Which segments a recording has.",
     ),
     Topic("floor", "{device}/floor/{session}", "device", 1, False, "Who has the microphone."),
+    Topic("dropped", "{device}/dropped", "device", 1, False, "What the device dropped by policy, and why."),
     Topic("job-get", "{device}/jobs/get", "device", 1, False, "Lists pending job executions."),
     Topic(
         "job-start-next", "{device}/jobs/start-next", "device", 1, False, "Starts the next pending execution."
@@ -86,6 +87,7 @@ TOPICS: tuple[Topic, ...] = (
         "job-update", "{device}/jobs/{job}/update", "device", 1, False, "Reports the state of one execution."
     ),
     Topic("ack", "{device}/ack", "cloud", 1, False, "Cumulative: everything up to here is stored."),
+    Topic("reconnect", "{device}/reconnect", "cloud", 1, False, "How long to wait after the next loss."),
     Topic("job-notify", "{device}/jobs/notify", "cloud", 1, False, "The list of pending executions changed."),
     Topic(
         "job-notify-next",

@@ -17,6 +17,18 @@ SILENCE: Final = Panel(
     "site. At 5 minutes the site's alert fires. All of a site at once: power or uplink; one: that device.",
     thresholds=rising((limits.ONLINE_S, limits.SILENT_S)),
 )
+SHARED: Final = Panel(
+    title="One identity, two machines",
+    measurement="ledger",
+    metric="shared",
+    unit="none",
+    aggregation=Aggregation.HIGHEST,
+    drawing=Drawing.TABLE,
+    groups=("site", "device"),
+    description="1 where two machines take the connection from each other with one certificate. Find the "
+    "copy, revoke the device's certificates and enrol the right machine anew.",
+    thresholds=rising(limits.SHARED),
+)
 HEALTHY: Final = Row(
     "Is the fleet healthy?",
     (
@@ -76,23 +88,24 @@ HEALTHY: Final = Row(
         ),
         Panel(
             title="Dropped by policy",
-            metric="outbox_dropped",
+            measurement="ledger",
+            metric="dropped",
             unit="short",
             aggregation=Aggregation.SUM,
             drawing=Drawing.NUMBER,
-            description="Health samples that full devices gave up since they started; what must arrive is "
-            "never dropped. Above zero: find the long outage; raise outbox.rows_max if it can recur.",
-            thresholds=rising(limits.DROPPED),
+            description="Messages that full devices gave up since the beginning; what must arrive is never "
+            "dropped. Growing: find the long outage; raise outbox.rows_max if it can recur.",
+            thresholds=rising(limits.DROPPED_EVER),
         ),
         Panel(
             title="Lost",
-            measurement="ingest",
+            measurement="ledger",
             metric="lost",
             unit="short",
             aggregation=Aggregation.SUM,
             drawing=Drawing.NUMBER,
-            description="Messages that never came although no device dropped them, since the ingest started. "
-            "Always 0; else collect diagnostics from the device that the ingest's log names.",
+            description="Messages since the beginning that never came although no device dropped them. "
+            "Always 0; else open Ledger in the control plane and collect diagnostics of the device.",
             thresholds=rising(limits.LOST),
         ),
     ),
@@ -134,18 +147,7 @@ WHERE: Final = Row(
             "slow or down. All sites: look at the ingest, below.",
             thresholds=rising(limits.OUTBOX_WAITING),
         ),
-        Panel(
-            title="Clock skew",
-            measurement="link",
-            metric="skew_ms",
-            unit="ms",
-            aggregation=Aggregation.EXTREMES,
-            drawing=Drawing.LINES,
-            groups=("site",),
-            description="Device clock minus server clock, highest and lowest of each site. Beyond a second: "
-            "check that the device reaches its time server; at a minute certificates begin to suffer.",
-            thresholds=around_zero(limits.SKEW_MS),
-        ),
+        SHARED,
         Panel(
             title="Devices, longest silent first",
             measurement="link",
@@ -258,7 +260,114 @@ INGEST: Final = Row(
             "is not registered. The status page says which device and why.",
             thresholds=rising(limits.REFUSED),
         ),
+        Panel(
+            title="Given up by this ingest",
+            measurement="ingest",
+            metric="lost",
+            unit="short",
+            aggregation=Aggregation.SUM,
+            drawing=Drawing.NUMBER,
+            description="Messages of the telemetry lane given up since the ingest started; they are in "
+            "'Lost', too. If it grows, the control plane's ledger names the device.",
+            thresholds=rising(limits.LOST),
+        ),
     ),
     folded=True,
 )
-FLEET: Final = Board("fleet", "Fleet", (HEALTHY, WHERE, MACHINES, INGEST), drill_down="kiosk")
+LEDGER: Final = Row(
+    "Ledger of the link: what became of every message, since the beginning",
+    (
+        Panel(
+            title="Stored",
+            measurement="ledger",
+            metric="stored",
+            unit="short",
+            aggregation=Aggregation.SUM,
+            drawing=Drawing.NUMBER,
+            description="Messages that are stored, of all boots and lanes. It only grows; when it stands "
+            "still while devices are online, look at the ingest and at the control plane.",
+            thresholds=(Threshold(None, "red"), Threshold(1, "green")),
+        ),
+        Panel(
+            title="Missing now",
+            measurement="ledger",
+            metric="missing",
+            unit="short",
+            aggregation=Aggregation.SUM,
+            drawing=Drawing.NUMBER,
+            description="Messages that have not come although later ones have. Devices send them again; if "
+            "it stays above zero, the control plane's ledger says which device and which numbers.",
+            thresholds=rising(limits.MISSING),
+        ),
+        Panel(
+            title="Dropped, not declared",
+            measurement="ledger",
+            metric="undeclared",
+            unit="short",
+            aggregation=Aggregation.SUM,
+            drawing=Drawing.NUMBER,
+            description="Dropped messages for which no device has given a reason. Agents of earlier releases "
+            "give none; else collect diagnostics of the device that the ledger names.",
+            thresholds=rising(limits.MISSING),
+        ),
+        Panel(
+            title="Refused",
+            measurement="ledger",
+            metric="refused",
+            unit="short",
+            aggregation=Aggregation.SUM,
+            drawing=Drawing.NUMBER,
+            description="Messages and uploads of registered devices that were refused since the beginning. "
+            "The device's page says why; garbage of one device harms no other.",
+            thresholds=rising(limits.REFUSED),
+        ),
+        Panel(
+            title="Came again",
+            measurement="ledger",
+            metric="repeated",
+            unit="short",
+            aggregation=Aggregation.SUM,
+            drawing=Drawing.NUMBER,
+            description="Messages that were sent again although they were stored; each is stored once. "
+            "Growing quickly: acknowledgements come late, look at the ingest and at the broker.",
+            thresholds=rising(limits.REPEATED),
+        ),
+        Panel(
+            title="Signs of a second machine",
+            measurement="ledger",
+            metric="returns",
+            unit="short",
+            aggregation=Aggregation.SUM,
+            drawing=Drawing.NUMBER,
+            description="How often a start of an agent came back that another had replaced, since the "
+            "beginning. Growing: see which device in 'One identity, two machines'.",
+            thresholds=rising(limits.RETURNS),
+        ),
+        Panel(
+            title="Clock skew",
+            measurement="link",
+            metric="skew_ms",
+            unit="ms",
+            aggregation=Aggregation.EXTREMES,
+            drawing=Drawing.LINES,
+            groups=("site",),
+            description="Device clock minus server clock, highest and lowest of each site. Beyond a second: "
+            "check that the device reaches its time server; at a minute certificates begin to suffer.",
+            thresholds=around_zero(limits.SKEW_MS),
+        ),
+        Panel(
+            title="Clock skew, as the cloud reckons it",
+            measurement="ledger",
+            metric="skew_estimate_ms",
+            unit="ms",
+            aggregation=Aggregation.EXTREMES,
+            drawing=Drawing.LINES,
+            groups=("site",),
+            description="Device clock minus server clock at least, from how early messages come; highest and "
+            "lowest of each site. It needs no answer of the device; compare it with 'Clock skew'.",
+            thresholds=around_zero(limits.SKEW_MS),
+        ),
+    ),
+    folded=True,
+)
+FLEET: Final = Board("fleet", "Fleet", (HEALTHY, WHERE, LEDGER, MACHINES, INGEST), drill_down="kiosk")

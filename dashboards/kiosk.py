@@ -220,6 +220,39 @@ LINK: Final = Row(
             "time server; at a minute certificates begin to suffer.",
             thresholds=around_zero(limits.SKEW_MS),
         ),
+        Panel(
+            title="Room that waiting messages take",
+            metric="outbox_bytes",
+            unit="bytes",
+            aggregation=Aggregation.HIGHEST,
+            drawing=Drawing.LINES,
+            groups=DEVICE,
+            description="Disk that the outbox takes on the device. Near outbox.bytes_max it drops samples, "
+            "then refuses new work: find out why nothing is acknowledged.",
+            thresholds=rising(limits.OUTBOX_BYTES),
+        ),
+        Panel(
+            title="Messages refused by the device",
+            metric="outbox_refused",
+            unit="short",
+            aggregation=Aggregation.HIGHEST,
+            drawing=Drawing.NUMBER,
+            groups=DEVICE,
+            description="Messages that must arrive and that its full outbox did not take since the agent "
+            "started: it offers no new work meanwhile. Free its disk or its uplink.",
+            thresholds=rising(limits.DROPPED),
+        ),
+        Panel(
+            title="Connections taken over",
+            metric="link_taken_over",
+            unit="short",
+            aggregation=Aggregation.HIGHEST,
+            drawing=Drawing.NUMBER,
+            groups=DEVICE,
+            description="How often another client with this device's id took its connection since the agent "
+            "started. Growing: two machines use one certificate; see the ledger.",
+            thresholds=rising(limits.TAKEN_OVER),
+        ),
     ),
     folded=True,
 )

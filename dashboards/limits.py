@@ -20,7 +20,16 @@ SKEW_MS: Final = (1_000.0, 60_000.0)
 OUTBOX_WAITING: Final = (100.0, 500.0)
 """Of one device."""
 OUTBOX_WAITING_FLEET: Final = (2_000.0, 100_000.0)
+OUTBOX_BYTES: Final = (16_000_000.0, 48_000_000.0)
+"""An outbox takes 64 MB where the settings do not say otherwise."""
+TAKEN_OVER: Final = (2.0, 20.0)
 DROPPED: Final = (1.0, 10_000.0)
+DROPPED_EVER: Final = (1.0, 1_000_000.0)
+MISSING: Final = (1.0, 1_000.0)
+REPEATED: Final = (100_000.0, 10_000_000.0)
+RETURNS: Final = (1.0, 100.0)
+SHARED: Final = (0.5, 1.0)
+"""Of one device: 0 or 1."""
 LOST: Final = (1.0, 100.0)
 TONER_PCT: Final = (5.0, 15.0)
 UPTIME_S: Final = (600.0, 3_600.0)

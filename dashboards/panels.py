@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
 
-from contract.telemetry import INGEST_METRICS, LINK_METRICS, METRICS
+from contract.telemetry import INGEST_METRICS, LEDGER_METRICS, LINK_METRICS, METRICS
 
 Colour = Literal["green", "orange", "red", "blue"]
-Measurement = Literal["health", "link", "ingest"]
+Measurement = Literal["health", "link", "ingest", "ledger"]
 NAMES: Final = {
     "health": {metric.name for metric in METRICS},
     "link": {metric.name for metric in LINK_METRICS},
     "ingest": {metric.name for metric in INGEST_METRICS},
+    "ledger": {metric.name for metric in LEDGER_METRICS},
 }
 FILTERS: Final = ("site", "kind", "device")
 """Tags of each sample; on a dashboard these are the variables, each narrowed by those before it."""

@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models import common as common_model
 
 from dashboards import limits
 from dashboards.dialects import Dialect
-from dashboards.fleet import FLEET, SILENCE
+from dashboards.fleet import FLEET, SHARED, SILENCE
 from dashboards.grafana import FOLDER, dashboard, uid
 from dashboards.kiosk import KIOSK, PAPER
 from dashboards.panels import Aggregation, Board, Drawing, Panel
@@ -83,7 +83,23 @@ PAPER_OUT: Final = Rule(
     "2. Papers that wait print by themselves once the tray is full. "
     "3. If the alert stays although there is paper: the tray is not closed, or set to another size.",
 )
-RULES: Final = (SITE_SILENT, PAPER_OUT)
+IDENTITY_SHARED: Final = Rule(
+    name="identity-shared",
+    title="Two machines use one device's identity",
+    board=FLEET,
+    panel=SHARED,
+    limit=limits.SHARED[1],
+    for_s=0,
+    severity="page",
+    nothing="OK",
+    summary="{{ $labels.device }} at {{ $labels.site }}: two machines use its certificate",
+    runbook="1. Somebody may have copied the device's disk, or its key was stolen: ask the site which "
+    "machine stands there, and whether it was replaced or restored. "
+    "2. Revoke the device's certificates in the control plane; both machines lose their connection. "
+    "3. Enrol the right machine anew, wipe the other. What both have sent is kept. "
+    "4. The alert ends an hour after the last sign.",
+)
+RULES: Final = (SITE_SILENT, PAPER_OUT, IDENTITY_SHARED)
 
 
 def rule_group(dialect: Dialect, rules: tuple[Rule, ...] = RULES) -> build.RuleGroup:

@@ -27,11 +27,13 @@ from edge_agent.jobs.diagnostics import CollectDiagnostics
 from edge_agent.jobs.journal import SqliteJournal as JobJournal
 from edge_agent.jobs.restart import RestartAgent
 from edge_agent.jobs.run import Jobs
+from edge_agent.link.dating import Stamp
 from edge_agent.link.https import Answer, DeviceHttps
 from edge_agent.link.identity import Identity, identity, mutual
 from edge_agent.link.journal import SqliteJournal
 from edge_agent.link.mqtt import MqttTransport
 from edge_agent.link.outbox import Bounds
+from edge_agent.link.reserve import FileReserve, Reserve
 from edge_agent.link.run import Link
 from edge_agent.ports import Occupancy, Operation, SelfTest, ServerTime
 from edge_agent.settings import Recorder, Settings, load
@@ -142,11 +144,12 @@ async def _live(settings: Settings, file: Path) -> int:
             return code
     if settings.token_file is not None:
         settings.token_file.unlink(missing_ok=True)  # left over from a crash in the last step of enrolment
-    journal = SqliteJournal(settings.data_dir / "link.db")
-    job_journal = JobJournal(settings.data_dir / "jobs.db")
     boot = uuid7(_wall_ms(), secrets.token_bytes(RANDOM_BYTES))
-    journal.begin(boot, _wall_ms())
-    link = _link(settings, who, journal, boot)
+    reserve = FileReserve(settings.data_dir / "link.reserve")
+    stamp = Stamp(time.monotonic())
+    stamp.look(_wall_ms(), 0, time.monotonic())
+    journal, job_journal = _journals(settings.data_dir, reserve, boot, stamp.origin or 0)
+    link = _link(settings, who, journal, boot, reserve, stamp)
     https = DeviceHttps(settings.cloud.device_url, who, settings.cloud.timeout_s)
     parts = _parts(settings, link, https)
     updates = updates_of(
@@ -217,7 +220,30 @@ async def _enrol(file: Path, end: End) -> int | None:
     return None if child.returncode == os.EX_OK else child.returncode
 
 
-def _link(settings: Settings, who: Identity, journal: SqliteJournal, boot: str) -> Link:
+def _journals(data_dir: Path, reserve: Reserve, boot: str, at: int) -> tuple[SqliteJournal, JobJournal]:
+    """The journals, with `boot` begun at `at`; who starts on a full disk lives on the reserve.
+
+    Raises:
+        UnavailableError: the disk is full, and the reserve is used up.
+    """
+
+    def opened() -> tuple[SqliteJournal, JobJournal]:
+        found = SqliteJournal(data_dir / "link.db"), JobJournal(data_dir / "jobs.db")
+        found[0].begin(boot, at)
+        return found
+
+    try:
+        return opened()
+    except UnavailableError as error:
+        if not reserve.release():
+            raise
+        log.error("reserve_released", extra={"sentence": str(error)})  # noqa: TRY400 the sentence says it all
+        return opened()
+
+
+def _link(
+    settings: Settings, who: Identity, journal: SqliteJournal, boot: str, reserve: Reserve, stamp: Stamp
+) -> Link:
     broker, outbox = settings.broker, settings.outbox
     transport = MqttTransport(
         host=broker.host,
@@ -232,10 +258,14 @@ def _link(settings: Settings, who: Identity, journal: SqliteJournal, boot: str) 
         agent=VERSION,
         root=broker.root,
         boot=boot,
-        bounds=Bounds(outbox.rows_max, outbox.bytes_max, outbox.window, broker.ack_timeout_s),
+        bounds=Bounds(
+            outbox.rows_max, outbox.bytes_max, outbox.window, broker.ack_timeout_s, outbox.age_max_s
+        ),
         journal=journal,
         transport=transport,
         chance=random.Random(),  # noqa: S311 jitter, not a secret
+        reserve=reserve,
+        stamp=stamp,
     )
 
 
@@ -338,7 +368,10 @@ def _readings(settings: Settings, link: Link, https: DeviceHttps) -> list[Readin
         counts = link.counts
         return {
             "outbox_waiting": counts.waiting,
+            "outbox_bytes": counts.bytes,
             "outbox_dropped": counts.dropped,
+            "outbox_refused": counts.refused,
+            "link_taken_over": counts.taken_over,
             "clock_skew_ms": https.clock_skew_ms,
         }
 

@@ -31,6 +31,16 @@ class Link(Protocol):
     def connected(self) -> bool:
         """Whether the broker has accepted this device and its subscriptions stand."""
 
+    @property
+    def full(self) -> bool:
+        """Whether no new work may begin: what is under way can still be told, and little more."""
+
+    def stamp(self) -> int:
+        """Now, for a sample: ms since 1970 UTC, or since this boot began while the clock is not trusted.
+
+        The link makes a date of such an offset before it sends the sample, or drops and counts it.
+        """
+
     async def send(
         self, topic_name: str, ids: Mapping[str, str], body: msgspec.Struct, *, lane: Lane, must: bool
     ) -> None:

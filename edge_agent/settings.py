@@ -56,11 +56,12 @@ class Telemetry(_Section, frozen=True, kw_only=True):
 
 
 class Outbox(_Section, frozen=True, kw_only=True):
-    """Bounds of what waits on the device's disk."""
+    """Bounds of what waits on the device's disk; telemetry older than `age_max_s` (30 days) is dropped."""
 
     rows_max: Count = 50_000
     bytes_max: Count = 64_000_000
     window: Count = 20
+    age_max_s: Seconds = 2_592_000.0
 
 
 class Kiosk(_Section, frozen=True, kw_only=True):

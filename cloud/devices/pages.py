@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.exceptions import HTTPException
 
 from cloud.devices import views
-from cloud.devices.wording import KINDS
+from cloud.devices.wording import CAUSES, KINDS, PRESENCE_CHIPS, PRESENCES
 from cloud.operators.roles import Area, belongs_to
 from cloud.web.pages import render
 from cloud.web.problems import ProblemError
@@ -21,12 +21,18 @@ PAGE = "/devices"
 LISTED = 50
 LISTED_MAX = 200
 
+WORDS: dict[str, Any] = {"kinds": KINDS, "presences": PRESENCES, "presence_chips": PRESENCE_CHIPS}
+
 Section = Callable[[Request, str], Response]
 """Gives the part of a device's page that another way knows, as HTML without a frame."""
 
 
 class DeviceJson(BaseModel):
-    """One device of the registry; `presence` is `online` or `offline`."""
+    """One device of the registry; `presence` is `online`, `degraded` or `offline`.
+
+    `presence_cause` says why: `never`, `well`, `late`, `flapping`, `ended` or `silent`. `expected_until` is
+    set while the device is off as expected.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -38,6 +44,8 @@ class DeviceJson(BaseModel):
     decommissioned_at: datetime | None
     presence: str
     presence_at: datetime | None
+    presence_cause: str
+    expected_until: datetime | None
     agent: str
     last_seen_at: datetime | None
 
@@ -67,7 +75,7 @@ def router(sessions: sessionmaker[Session], sections: Sequence[Section]) -> APIR
             rows = views.listed(session, after=after, limit=LISTED + 1)
         following = rows[LISTED - 1].device if len(rows) > LISTED else None
         return render(
-            request, "devices/list.html", devices=rows[:LISTED], after=after, following=following, kinds=KINDS
+            request, "devices/list.html", devices=rows[:LISTED], after=after, following=following, **WORDS
         )
 
     @routes.get(PAGE + "/{device}")
@@ -77,7 +85,13 @@ def router(sessions: sessionmaker[Session], sections: Sequence[Section]) -> APIR
             raise HTTPException(404)
         query = f"?{request.url.query}" if request.url.query else ""
         return render(
-            request, "devices/device.html", row=row, kinds=KINDS, query=query, inner=live(request, device)
+            request,
+            "devices/device.html",
+            row=row,
+            causes=CAUSES,
+            query=query,
+            inner=live(request, device),
+            **WORDS,
         )
 
     @routes.get(PAGE + "/{device}/live")

@@ -1,6 +1,7 @@
-"""The city's certificate authority: it signs devices, our own services, and lists of what is revoked.
+"""The city's certificate authorities: a root that signs one other, which signs everything else.
 
-Nothing of a request is copied into a certificate but the public key (RFC 7030 leaves the rest to us).
+That one signs devices, our own services, and lists of what is revoked. Nothing of a request is copied into a
+certificate but the public key (RFC 7030 leaves the rest to us).
 """
 
 import ipaddress
@@ -9,37 +10,65 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cloud.errors import MalformedError
+from contract.enrolment import BACKDATED_S
 
-BACKDATED = timedelta(minutes=5)
-"""A device whose clock is a little behind takes its new certificate at once."""
-AUTHORITY_AGE = timedelta(days=3650)
+BACKDATED = timedelta(seconds=BACKDATED_S)
+"""A device whose clock is behind takes its certificate at once, and a broker the list of revoked ones."""
+ROOT_AGE = timedelta(days=7300)
+ISSUING_AGE = timedelta(days=1825)
 DEVICE_AGE = timedelta(days=30)
 SERVICE_AGE = timedelta(days=365)
 CRL_AGE = timedelta(days=30)
 RSA_BITS_MIN = 2048
 RSA_BITS_MAX = 4096
 CURVES = (ec.SECP256R1, ec.SECP384R1)
+_KEYS_TAKEN = f"the key must be EC P-256 or P-384, or RSA of {RSA_BITS_MIN} to {RSA_BITS_MAX} bits"
 
 
 @dataclass(frozen=True)
 class Authority:
-    """A key and the certificate that everybody trusts it by."""
+    """A key and its certificate; `above` holds those that vouch for it, the root last, none for a root."""
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
+    above: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        """Its own certificate and those above it, the root last."""
+        return (self.certificate, *self.above)
+
+    def issuing(self, key: ec.EllipticCurvePrivateKey, name: str, now: datetime) -> "Authority":
+        """The authority of `key`, called `name`, which this one vouches for; it may sign no further one."""
+        certificate = (
+            _certificate(
+                key.public_key(), _name(name), self.certificate.subject, now, self._until(now, ISSUING_AGE)
+            )
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+            .add_extension(self._authority_key(), critical=False)
+            .sign(self.key, hashes.SHA256())
+        )
+        return Authority(key, certificate, self.chain)
 
     def device(
-        self, key: CertificatePublicKeyTypes, device: str, kind: str, now: datetime
+        self,
+        key: CertificatePublicKeyTypes,
+        device: str,
+        kind: str,
+        now: datetime,
+        age: timedelta = DEVICE_AGE,
     ) -> x509.Certificate:
-        """A certificate for the device whose public key is `key`; 30 days, TLS client only."""
+        """A certificate for the device whose public key is `key`; it lives for `age`, TLS client only."""
         uri = x509.UniformResourceIdentifier(f"urn:civic-fleet:{kind}:{device}")
-        return self._leaf(key, device, now, DEVICE_AGE, [uri], ExtendedKeyUsageOID.CLIENT_AUTH)
+        return self._leaf(key, device, now, age, [uri], ExtendedKeyUsageOID.CLIENT_AUTH)
 
     def server(
         self, key: CertificatePublicKeyTypes, name: str, hosts: Sequence[str], now: datetime
@@ -58,14 +87,18 @@ class Authority:
         return self._leaf(key, name, now, SERVICE_AGE * 2, [], None, content_commitment=True)
 
     def revocations(
-        self, revoked: Iterable[tuple[int, datetime]], number: int, now: datetime
+        self,
+        revoked: Iterable[tuple[int, datetime]],
+        number: int,
+        now: datetime,
+        age: timedelta = CRL_AGE,
     ) -> x509.CertificateRevocationList:
         """The signed list of revoked serial numbers with their times; `number` only grows."""
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self.certificate.subject)
             .last_update(now - BACKDATED)
-            .next_update(now + CRL_AGE)
+            .next_update(now + age)
             .add_extension(x509.CRLNumber(number), critical=False)
             .add_extension(self._authority_key(), critical=False)
         )
@@ -86,7 +119,7 @@ class Authority:
         content_commitment: bool = False,
     ) -> x509.Certificate:
         builder = (
-            _certificate(key, _name(name), self.certificate.subject, now, age)
+            _certificate(key, _name(name), self.certificate.subject, now, self._until(now, age))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(digital_signature=True, content_commitment=content_commitment), True)
             .add_extension(self._authority_key(), critical=False)
@@ -97,50 +130,61 @@ class Authority:
             builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         return builder.sign(self.key, hashes.SHA256())
 
+    def _until(self, now: datetime, age: timedelta) -> datetime:
+        """Nothing outlives who vouches for it."""
+        return min(now + age, self.certificate.not_valid_after_utc)
+
     def _authority_key(self) -> x509.AuthorityKeyIdentifier:
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
 
 
 def found(name: str, now: datetime) -> Authority:
-    """A new authority, called `name`, that signs itself."""
+    """A new root, called `name`, that signs itself; one authority may stand below it."""
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
-        _certificate(key.public_key(), _name(name), _name(name), now, AUTHORITY_AGE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        _certificate(key.public_key(), _name(name), _name(name), now, now + ROOT_AGE)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
         .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
         .sign(key, hashes.SHA256())
     )
     return Authority(key, certificate)
 
 
-def check_request(der: bytes, device: str) -> CertificatePublicKeyTypes:
-    """The public key in the PKCS#10 request `der`, if the request is whole and for `device`.
+class AnotherNameError(MalformedError):
+    """The request is for somebody else."""
+
+
+def check_request(der: bytes, device: str) -> x509.CertificateSigningRequest:
+    """The PKCS#10 request `der`, if it is whole and for `device`; of it only the public key may be used.
 
     Raises:
-        MalformedError: not a request, a signature or key that is not taken, or another name in it.
+        MalformedError: not a request, or a signature or key that is not taken.
+        AnotherNameError: it is not for `device`.
     """
     try:
         request = x509.load_der_x509_csr(der)
         signed = request.is_signature_valid
         names = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        key = request.public_key()
+    except UnsupportedAlgorithm as error:
+        raise MalformedError(_KEYS_TAKEN) from error
     except ValueError as error:
         raise MalformedError("the body holds no PKCS#10 request in DER; make it with openssl req") from error
     if not signed:
         raise MalformedError("the request is not signed by the key in it")
     if [name.value for name in names] != [device]:
-        raise MalformedError(f"the request must have the common name {device} and no other")
-    key = request.public_key()
+        raise AnotherNameError(f"the request must have the common name {device} and no other")
     if isinstance(key, rsa.RSAPublicKey):
         taken = RSA_BITS_MIN <= key.key_size <= RSA_BITS_MAX
     else:
         taken = isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, CURVES)
     if not taken:
-        raise MalformedError(f"the key must be EC P-256 or P-384, or RSA of {RSA_BITS_MIN} bits or more")
-    return key
+        raise MalformedError(_KEYS_TAKEN)
+    return request
 
 
 def _certificate(
-    key: CertificatePublicKeyTypes, subject: x509.Name, issuer: x509.Name, now: datetime, age: timedelta
+    key: CertificatePublicKeyTypes, subject: x509.Name, issuer: x509.Name, now: datetime, until: datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -149,7 +193,7 @@ def _certificate(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - BACKDATED)
-        .not_valid_after(now + age)
+        .not_valid_after(until)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 

@@ -11,7 +11,17 @@ from cloud.errors import SettingsError
 from cloud.settings import Broker
 from contract import topics
 
-FILES = ("ca.pem", "broker.pem", "broker.key", "crl.pem")
+FILES = {
+    "ca.pem": "authorities.pem",
+    "broker.pem": "broker.pem",
+    "broker.key": "broker.key",
+    "crl.pem": "crl.pem",
+}
+"""What the broker reads, and its name in the PKI. Devices show no chain, so it knows both authorities.
+
+It checks the list for whoever shows a certificate and for nobody above: only those of an authority whose list
+is in `crl.pem` get in.
+"""
 PACKET_BYTES_MAX = 262_144
 """Twice the largest message of the contract, so that it is we who refuse and say why."""
 KEEPALIVE_S_MAX = 300
@@ -42,8 +52,8 @@ def write(
     try:
         out.mkdir(parents=True, exist_ok=True, mode=0o700)
         (out / "data").mkdir(exist_ok=True, mode=0o700)
-        for name in FILES:
-            shutil.copy2(pki / name, out / name)
+        for name, source in FILES.items():
+            shutil.copy2(pki / source, out / name)
         _replace(out / "acl", access_rules(settings.root))
         _replace(
             out / "mosquitto.conf",

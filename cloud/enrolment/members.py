@@ -1,37 +1,41 @@
-"""Which certificates are good, what becomes of them, and the guard of the device listener."""
+"""The certificates of the fleet's devices: kept, judged, proven, and ended.
 
-from collections.abc import Callable
+What is decided is in `cloud.enrolment.core`; here it is read and written, in the caller's transaction.
+"""
+
+from collections.abc import Collection
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from fastapi import FastAPI, Request
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy.orm import Session, sessionmaker
-from starlette.concurrency import run_in_threadpool
-from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloud.database.models.devices import Device
 from cloud.database.models.enrolment import DeviceCertificate
 from cloud.database.writing import hold
-from cloud.enrolment import pki, tokens
-from cloud.enrolment.authority import CRL_AGE
-from cloud.enrolment.refusals import STATUS, Cause, EnrolmentRefusedError, count
-from cloud.web.application import put_behind
-from cloud.web.listener import certificate as shown_certificate
-from cloud.web.problems import ProblemError, respond
+from cloud.enrolment import core, pki, tokens
+from cloud.enrolment.causes import SAYS, Cause
+from cloud.enrolment.core import GOOD, Held, Purpose, Standing
+from cloud.enrolment.refusals import EnrolmentRefusedError
 from contract.enrolment import CERTIFICATE
 
-SUPERSEDED_GRACE = timedelta(hours=1)
-"""How long the old certificate still opens doors after the new one has connected."""
-GOOD = frozenset({"issued", "active", "superseded"})
+SUPERSEDED_GRACE = timedelta(minutes=10)
+"""How long a certificate still opens doors after another was proven: for what is on its way."""
+EXPIRED_GRACE = timedelta(days=90)
 
 
 def serial_text(certificate: x509.Certificate) -> str:
     """A serial number as the database keeps it."""
     return f"{certificate.serial_number:x}"
+
+
+def key_digest(certificate: x509.Certificate | x509.CertificateSigningRequest) -> str:
+    """SHA-256 of the public key (SubjectPublicKeyInfo) in `certificate`, hexadecimal."""
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    return digest.finalize().hex()
 
 
 def record(session: Session, certificate: x509.Certificate, device: str, by: str, now: datetime) -> None:
@@ -43,6 +47,8 @@ def record(session: Session, certificate: x509.Certificate, device: str, by: str
             state=CERTIFICATE.apply(CERTIFICATE.initial, "issue"),
             by=by,
             fingerprint_sha256=certificate.fingerprint(hashes.SHA256()).hex(),
+            key_sha256=key_digest(certificate),
+            certificate=certificate.public_bytes(Encoding.DER),
             issued_at=now,
             expires_at=certificate.not_valid_after_utc,
         )
@@ -52,38 +58,79 @@ def record(session: Session, certificate: x509.Certificate, device: str, by: str
     )
 
 
-def admit(session: Session, certificate: x509.Certificate, now: datetime) -> Device:
+def admit(
+    session: Session,
+    certificate: x509.Certificate,
+    now: datetime,
+    purpose: Purpose = Purpose.SERVICE,
+    expired_grace: timedelta = EXPIRED_GRACE,
+) -> Device:
     """The device that `certificate` (whose chain TLS has checked) belongs to.
 
-    The first time that a new certificate comes, it becomes `active` and the one before it `superseded`.
+    The first time that a new certificate comes, it goes on `trial`; the others stay as they are.
 
     Raises:
-        EnrolmentRefusedError: the certificate is not of this fleet, or has ended.
+        EnrolmentRefusedError: the certificate is not of this fleet, or not good for `purpose`.
     """
-    row = session.get(DeviceCertificate, serial_text(certificate))
-    device = session.get(Device, row.device) if row is not None else None
-    if (
-        row is None
-        or device is None
-        or row.fingerprint_sha256 != certificate.fingerprint(hashes.SHA256()).hex()
-        or row.device != pki.common_name(certificate)
-    ):
-        raise EnrolmentRefusedError(
-            Cause.UNKNOWN_CERTIFICATE, "this certificate is of no device of this fleet; enrol the device"
-        )
+    row, device = _known(session, certificate)
     if CERTIFICATE.allows(row.state, "connect"):
         hold(session, [row.device])
         session.refresh(row)  # it may have been revoked a moment ago
-    if device.decommissioned_at is not None or row.state not in GOOD or row.expires_at <= now:
-        raise EnrolmentRefusedError(
-            Cause.ENDED_CERTIFICATE,
-            f"the certificate of {row.device} has ended; enrol the device again with a new token",
-        )
-    if CERTIFICATE.allows(row.state, "connect"):
+    standing = Standing(
+        state=row.state,
+        valid_from=certificate.not_valid_before_utc,
+        expires_at=row.expires_at,
+        out_of_service=device.decommissioned_at is not None,
+        replaced=_replaced(session, row),
+    )
+    cause = core.judge(standing, purpose, now, expired_grace)
+    if cause is not None:
+        raise EnrolmentRefusedError(cause, SAYS[cause].format(device=row.device))
+    if CERTIFICATE.allows(row.state, "connect") and now < row.expires_at:
         row.state = CERTIFICATE.apply(row.state, "connect")
         row.connected_at = now
-        _supersede(session, row, now)
     return device
+
+
+def prove(session: Session, certificate: x509.Certificate, now: datetime) -> None:
+    """A real link has stood with `certificate`, which was just admitted: it is `active`, the others end.
+
+    They are `superseded`, and revoked by the sweep after the grace. Said again, it changes nothing.
+
+    Raises:
+        EnrolmentRefusedError: another one was proven since.
+    """
+    row, device = _known(session, certificate)
+    hold(session, [device.device])
+    session.refresh(row)
+    if row.state == "active":
+        return
+    if not CERTIFICATE.allows(row.state, "prove"):
+        raise EnrolmentRefusedError(
+            Cause.SUPERSEDED_CERTIFICATE,
+            f"another certificate of {device.device} was proven since; use that one",
+        )
+    row.state = CERTIFICATE.apply(row.state, "prove")
+    row.proven_at = now
+    of_device = DeviceCertificate.device == row.device
+    _end(session, sa.and_(of_device, DeviceCertificate.serial != row.serial), "supersede", "superseded", now)
+
+
+def given_again(
+    session: Session, device: str, key_sha256: str, shown: str | None, now: datetime
+) -> x509.Certificate | None:
+    """The certificate that answers a request for the same key once more, if there is one."""
+    serial = core.given_again(_held(session, device), key_sha256, shown, now)
+    row = session.get(DeviceCertificate, serial) if serial is not None else None
+    if row is None or row.certificate is None:
+        return None
+    return x509.load_der_x509_certificate(row.certificate)
+
+
+def end_surplus(session: Session, device: str, keep: Collection[str], now: datetime) -> None:
+    """Revoke what a device has asked for and never proven, beyond `core.UNPROVEN_MAX`."""
+    serials = core.surplus(_held(session, device), keep)
+    _end(session, DeviceCertificate.serial.in_(serials), "revoke", "unproven", now)
 
 
 def good(session: Session, device: str, now: datetime) -> int:
@@ -99,101 +146,54 @@ def good(session: Session, device: str, now: datetime) -> int:
 def revoke(session: Session, device: str, reason: str, now: datetime) -> int:
     """Revoke every certificate of `device`, and its tokens with them; gives how many certificates.
 
-    A spent token would still serve its own key, and a stolen device has both. The list is signed by the
-    next `sweep`.
+    A spent token would still serve its own key, and a stolen device has both. The list is signed by
+    `cloud.enrolment.revocations`, the live connection ended by `cloud.enrolment.drops`.
     """
     hold(session, [device])
     tokens.end(session, device, now)
     return _end(session, DeviceCertificate.device == device, "revoke", reason, now)
 
 
-def sweep(sessions: sessionmaker[Session], folder: Path, now: datetime) -> bool:
-    """End what is over, and sign the revocation list anew when it has changed or ends soon.
-
-    Gives whether the list was written.
-    """
+def sweep(sessions: sessionmaker[Session], now: datetime, grace: timedelta = SUPERSEDED_GRACE) -> None:
+    """End what is over: what has expired, and what was superseded `grace` ago."""
     with sessions.begin() as session:
-        over = DeviceCertificate.expires_at <= now
-        old = sa.and_(
-            DeviceCertificate.state == "superseded", DeviceCertificate.ended_at <= now - SUPERSEDED_GRACE
-        )
+        over = sa.and_(DeviceCertificate.expires_at <= now, DeviceCertificate.state.in_(GOOD))
+        old = sa.and_(DeviceCertificate.state == "superseded", DeviceCertificate.ended_at <= now - grace)
         hold(session, session.scalars(sa.select(DeviceCertificate.device).where(sa.or_(over, old))))
-        _end(session, over, "expire", "expired", now)
         _end(session, old, "revoke", "superseded", now)
-        revoked = {
-            int(row.serial, 16): row.ended_at or now
-            for row in session.scalars(
-                sa.select(DeviceCertificate).where(DeviceCertificate.state == "revoked")
-            )
-            if row.expires_at > now
-        }
-    listed = pki.revocations(folder)
-    until = listed.next_update_utc
-    same = {entry.serial_number for entry in listed} == set(revoked)
-    if same and until is not None and until - now > CRL_AGE / 2:
-        return False
-    number = listed.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number + 1
-    pki.write_revocations(folder, pki.load(folder).revocations(revoked.items(), number, now))
-    return True
+        _end(session, over, "expire", "expired", now)
 
 
-def protect(app: FastAPI, sessions: sessionmaker[Session], *, now: Callable[[], datetime]) -> None:
-    """Put `DeviceGuard` before every route of the device listener's `app`."""
-    put_behind(app, Middleware(DeviceGuard, sessions=sessions, now=now))
+def _known(session: Session, certificate: x509.Certificate) -> tuple[DeviceCertificate, Device]:
+    row = session.get(DeviceCertificate, serial_text(certificate))
+    device = session.get(Device, row.device) if row is not None else None
+    if (
+        row is None
+        or device is None
+        or row.fingerprint_sha256 != certificate.fingerprint(hashes.SHA256()).hex()
+        or row.device != pki.common_name(certificate)
+    ):
+        raise EnrolmentRefusedError(
+            Cause.UNKNOWN_CERTIFICATE, "this certificate is of no device of this fleet; enrol the device"
+        )
+    return row, device
 
 
-class DeviceGuard:
-    """Lets only devices of this fleet through, and says to the application which one it is.
-
-    `cloud.web.listener.peer` gives the name to the endpoints. The database is asked at every request, so
-    that a revoked device is refused on the connection that it has open.
-    """
-
-    def __init__(self, app: ASGIApp, sessions: sessionmaker[Session], now: Callable[[], datetime]) -> None:
-        self.app = app
-        self.sessions = sessions
-        self.now = now
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let through, or answer 403 in the application's place."""
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
-        if scope["type"] != "http":
-            raise RuntimeError("only HTTP is served; add WebSockets to the guard first")
-        request = Request(scope, receive)
-        try:
-            request.state.device = await run_in_threadpool(self._admit, request)
-        except ProblemError as error:
-            await respond(request, error.status, error.detail, code=error.code)(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
-
-    def _admit(self, request: Request) -> str:
-        now = self.now()
-        try:
-            shown = shown_certificate(request)
-            if shown is None:
-                raise EnrolmentRefusedError(
-                    Cause.NO_CERTIFICATE, "show the certificate of an enrolled device"
-                )
-            with self.sessions.begin() as session:
-                return admit(session, shown, now).device
-        except EnrolmentRefusedError as error:
-            count(self.sessions, error.cause, now)
-            raise ProblemError(STATUS[error.cause], str(error), code=error.cause) from error
-
-
-def _supersede(session: Session, new: DeviceCertificate, now: datetime) -> None:
-    """The new one has connected: the others of this device are for a while, then no more."""
-    others = sa.select(DeviceCertificate).where(
-        DeviceCertificate.device == new.device,
-        DeviceCertificate.serial != new.serial,
-        DeviceCertificate.state == "active",
+def _replaced(session: Session, row: DeviceCertificate) -> bool:
+    """Whether the device has proven one that was issued after this."""
+    younger = sa.select(DeviceCertificate.serial).where(
+        DeviceCertificate.device == row.device,
+        DeviceCertificate.serial != row.serial,
+        DeviceCertificate.issued_at >= row.issued_at,
+        DeviceCertificate.proven_at.is_not(None),
     )
-    for row in session.scalars(others):
-        row.state = CERTIFICATE.apply(row.state, "supersede")
-        row.ended_at = now
+    return session.scalar(younger.limit(1)) is not None
+
+
+def _held(session: Session, device: str) -> list[Held]:
+    session.flush()
+    rows = session.scalars(sa.select(DeviceCertificate).where(DeviceCertificate.device == device))
+    return [Held(row.serial, row.state, row.key_sha256, row.issued_at, row.expires_at) for row in rows]
 
 
 def _end(session: Session, which: sa.ColumnElement[bool], event: str, reason: str, now: datetime) -> int:

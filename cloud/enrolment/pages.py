@@ -1,100 +1,116 @@
-"""The operators' page of enrolment: tokens, certificates, revocation, and what was refused."""
+"""The operators' pages of enrolment: tokens, certificates, revocation, and what was refused."""
 
-import secrets
-from collections import defaultdict
-from collections.abc import Callable, Sequence
 from typing import Annotated
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
-from sqlalchemy.orm import Session, sessionmaker
+from starlette.exceptions import HTTPException
 
-from cloud.database.models.devices import Device
-from cloud.database.models.enrolment import DeviceCertificate, EnrolmentRefusal
-from cloud.enrolment import members, registry, tokens
-from cloud.enrolment.wording import CAUSES, CHIPS, KINDS, STATES
+from cloud.enrolment import registry, views
+from cloud.enrolment.office import Office
+from cloud.enrolment.wording import BY, CAUSES, CHIPS, ENDS, KINDS, STATES, TROUBLES
 from cloud.errors import MalformedError, RefusedError
-from cloud.operators.access import audit, current_operator
+from cloud.operators.access import current_operator
 from cloud.operators.roles import Area, belongs_to
 from cloud.web.pages import render
 
 PAGE = "/enrolment"
+ONE = PAGE + "/{device}"
 LISTED = 50
 """Devices on one page."""
 NAME_LENGTH_MAX = 63
 
 Text = Annotated[str, Form(max_length=registry.SITE_LENGTH_MAX)]
+_WORDS = {"causes": CAUSES, "chips": CHIPS, "kinds": KINDS, "states": STATES, "by": BY, "ends": ENDS}
 
 
-def router(sessions: sessionmaker[Session], sign_revocations: Callable[[], object]) -> APIRouter:
-    """The pages; `sign_revocations` brings the revocation list up to date at once."""
+def router(office: Office) -> APIRouter:
+    """The pages."""
     routes = APIRouter()
-
-    def page(request: Request, after: str = "", *, status: int = 200, **more: str) -> Response:
-        with sessions() as session:
-            listed = _devices(session, after)
-            certificates = _certificates(session, [row.device for row in listed])
-            refusals = session.scalars(sa.select(EnrolmentRefusal).order_by(EnrolmentRefusal.cause)).all()
-        shown = listed[:LISTED]
-        return render(
-            request,
-            "enrolment/enrolment.html",
-            status=status,
-            devices=shown,
-            certificates=certificates,
-            refusals=refusals,
-            after=after,
-            further=shown[-1].device if len(listed) > LISTED else None,
-            causes=CAUSES,
-            chips=CHIPS,
-            kinds=KINDS,
-            states=STATES,
-            **{"token": "", "issued_to": "", "device": "", "kind": "kiosk", "site": "", "wrong": ""} | more,
-        )
 
     @routes.get(PAGE)
     def show(request: Request, after: Annotated[str, Query(max_length=NAME_LENGTH_MAX)] = "") -> Response:
-        return page(request, after)
+        return _list(office, request, after)
 
     @routes.post(PAGE)
     def issue(request: Request, device: Text, kind: Text, site: Text) -> Response:
         """Shows the token in the answer, the only time that anybody sees it."""
-        operator = current_operator(request)
-        random = secrets.token_bytes(tokens.TOKEN_BYTES)
         try:
-            with sessions.begin() as session:
-                registry.register(session, device, kind, site, operator.at)
-                token = tokens.issue(session, device, kind, operator.at, random)
-                audit(session, operator, "issue-enrolment-token", device, {"kind": kind})
+            token = office.token(current_operator(request), device, kind, site)
         except (MalformedError, RefusedError) as error:
             wrong = "name" if isinstance(error, MalformedError) else "taken"
-            return page(request, status=422, device=device, kind=kind, site=site, wrong=wrong)
-        return page(request, token=token, issued_to=device)
+            return _list(office, request, status=422, device=device, kind=kind, site=site, wrong=wrong)
+        return _list(office, request, token=token, issued_to=device)
 
-    @routes.post(PAGE + "/{device}/revoke")
+    @routes.get(ONE)
+    def show_one(request: Request, device: str) -> Response:
+        return _one(office, request, device)
+
+    @routes.get(ONE + "/drop")
+    def show_drop(request: Request, device: str) -> Response:
+        return _one(office, request, device, part="drop")
+
+    @routes.post(ONE + "/revoke")
     def revoke(request: Request, device: str) -> Response:
-        operator = current_operator(request)
-        with sessions.begin() as session:
-            if members.revoke(session, device, "operator", operator.at):
-                audit(session, operator, "revoke-device", device, {})
-        sign_revocations()
-        return RedirectResponse(PAGE, 303)
+        office.revoke(current_operator(request), device)
+        return RedirectResponse(f"{PAGE}/{device}", 303)
+
+    @routes.post(ONE + "/decommission")
+    def take_out(request: Request, device: str, confirm: Text = "") -> Response:
+        """Only with the device's name typed once more."""
+        if confirm.strip() != device:
+            return _one(office, request, device, status=422, unconfirmed=True)
+        office.take_out(current_operator(request), device)
+        return RedirectResponse(f"{PAGE}/{device}", 303)
+
+    @routes.post(ONE + "/readmit")
+    def take_back(request: Request, device: str) -> Response:
+        office.take_back(current_operator(request), device)
+        return RedirectResponse(f"{PAGE}/{device}", 303)
 
     return belongs_to(Area.ENROLMENT, routes)
 
 
-def _devices(session: Session, after: str) -> Sequence[Device]:
-    """One more than a page shows, so that it is known whether there are further ones."""
-    listed = sa.select(Device).where(Device.device > after).order_by(Device.device).limit(LISTED + 1)
-    return session.scalars(listed).all()
+def _list(office: Office, request: Request, after: str = "", *, status: int = 200, **more: str) -> Response:
+    now = current_operator(request).at
+    with office.sessions() as session:
+        listed = views.listed(session, now, after=after, limit=LISTED + 1)
+        refusals = views.refusals(session)
+        soon = views.ending_soon(session, now)
+    return render(
+        request,
+        "enrolment/enrolment.html",
+        status=status,
+        members=listed[:LISTED],
+        refusals=refusals,
+        soon=soon,
+        soon_days=views.ENDS_SOON.days,
+        after=after,
+        further=listed[LISTED - 1].device if len(listed) > LISTED else None,
+        **_WORDS,
+        **{"token": "", "issued_to": "", "device": "", "kind": "kiosk", "site": "", "wrong": ""} | more,
+    )
 
 
-def _certificates(session: Session, devices: Sequence[str]) -> dict[str, list[DeviceCertificate]]:
-    """Of each device those that are good, or else the one that was good last; the newest first."""
-    of_these = sa.select(DeviceCertificate).where(DeviceCertificate.device.in_(devices))
-    found: dict[str, list[DeviceCertificate]] = defaultdict(list)
-    for row in session.scalars(of_these.order_by(DeviceCertificate.issued_at.desc())):
-        if row.state in members.GOOD or not found[row.device]:
-            found[row.device].append(row)
-    return dict(found)
+def _one(
+    office: Office,
+    request: Request,
+    device: str,
+    *,
+    part: str = "member",
+    status: int = 200,
+    unconfirmed: bool = False,
+) -> Response:
+    with office.sessions() as session:
+        found = views.one(session, device, current_operator(request).at)
+    if found is None:
+        raise HTTPException(404)
+    return render(
+        request,
+        f"enrolment/{part}.html",
+        status=status,
+        member=found,
+        unconfirmed=unconfirmed,
+        troubles=TROUBLES,
+        **_WORDS,
+    )

@@ -1,72 +1,148 @@
 """The folder with the authority's, the servers' and the services' keys and certificates.
 
-`ca`, `server`, `broker`, `svc-control`, `svc-ingest` and `seal`, each a `.pem` and a `.key` (mode 0600), and
-`crl.pem`. All of them are signed by the one authority; the folder itself is 0700.
+The root's key is in a folder of its own, which may be taken away once `prepare` has run: everyday work needs
+only `issuing`. Beside that stand `server`, `broker`, `svc-control`, `svc-ingest` and `seal`, each a `.pem`
+and a `.key` (mode 0600); the folders are 0700. For others there are
+
+- `ca.pem`: the root's certificate, which devices trust;
+- `authorities.pem`: issuing authority and root, by which whoever shows no chain is checked;
+- `crl.pem` and `root-crl.pem`: what the issuing authority and the root have revoked.
+
+A folder that was made with one authority for everything (`ca.key` in it) goes on as it is.
 """
 
-import os
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from cloud.enrolment import authority
+from cloud.enrolment import authority, keys
 from cloud.enrolment.authority import Authority
 from cloud.errors import SettingsError
 
+log = logging.getLogger(__name__)
+
+ROOT_NAME = "Civic Fleet Root"
 AUTHORITY_NAME = "Civic Fleet Authority"
 SEAL_NAME = "Komuna e Prishtinës"
 """Stands in the seal of every document as who sealed it."""
 SERVICES = ("svc-control", "svc-ingest")
 RENEW_BEFORE = timedelta(days=30)
 """`prepare` makes a certificate anew that has less than this left."""
+ISSUING_RENEW_BEFORE = timedelta(days=800)
+"""More than anything lives that the issuing authority signs, so that nothing is cut short."""
 
 
-def prepare(folder: Path, hosts: Sequence[str], now: datetime) -> None:
+ONE_LEVEL = (
+    "{folder} holds one authority for everything, as earlier releases made it, and goes on so; to have a "
+    "root whose key is kept apart, begin with a new data_dir and enrol the devices again"
+)
+
+
+def prepare(
+    folder: Path,
+    hosts: Sequence[str],
+    now: datetime,
+    *,
+    root: Path | None = None,
+    key_file: Path | None = None,
+) -> None:
     """Make what is missing, what ends soon and what names other `hosts`; leave the rest as it is.
 
-    `hosts` are the names and addresses under which the servers and the broker are reached.
+    `hosts` are the names and addresses under which the servers and the broker are reached. The root's key is
+    in `root` (default: the folder `root` in `folder`). With `key_file` both authorities' keys are encrypted.
 
     Raises:
-        SettingsError: the folder holds something that is no key or certificate.
+        SettingsError: a folder holds something that is no key or certificate, or the root's key is needed
+            and is not there.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not (folder / "ca.key").exists():
-        made = authority.found(AUTHORITY_NAME, now)
-        _write_pair(folder, "ca", made.key, made.certificate)
-    issuer = load(folder)
+    if (folder / "ca.key").exists():
+        log.warning("authority_has_one_level", extra={"sentence": ONE_LEVEL.format(folder=folder)})
+        keys.encrypt(folder / "ca.key", key_file)
+    else:
+        _prepare_authorities(folder, root or folder / "root", now, key_file)
+    issuer = load(folder, key_file, complete=False)
+    keys.replace(folder / "authorities.pem", _pem(issuer.chain), 0o644)
     for name in ("server", "broker"):
-        if not _stands(folder, name, now, hosts):
+        if not _stands(folder, name, now, issuer, hosts):
             key = ec.generate_private_key(ec.SECP256R1())
-            _write_pair(folder, name, key, issuer.server(key.public_key(), hosts[0], hosts, now))
+            made = issuer.server(key.public_key(), hosts[0], hosts, now)
+            _write_pair(folder, name, key, [made, *_shown(issuer)])
     for name in SERVICES:
-        if not _stands(folder, name, now):
+        if not _stands(folder, name, now, issuer):
             key = ec.generate_private_key(ec.SECP256R1())
-            _write_pair(folder, name, key, issuer.service(key.public_key(), name, now))
+            _write_pair(folder, name, key, [issuer.service(key.public_key(), name, now), *_shown(issuer)])
     if not _stands(folder, "seal", now):
         key = ec.generate_private_key(ec.SECP256R1())
-        _write_pair(folder, "seal", key, issuer.seal(key.public_key(), SEAL_NAME, now))
+        _write_pair(folder, "seal", key, [issuer.seal(key.public_key(), SEAL_NAME, now)])
     if not (folder / "crl.pem").exists():
         write_revocations(folder, issuer.revocations([], 1, now))
 
 
-def load(folder: Path) -> Authority:
-    """The authority whose key is in `folder`.
+def _prepare_authorities(folder: Path, root: Path, now: datetime, key_file: Path | None) -> None:
+    """The root, what it says of itself and of revocations, and the authority below it."""
+    top = _root(folder, root, now, key_file)
+    if top is not None and not (folder / "ca.pem").exists():
+        keys.replace(folder / "ca.pem", _pem(top.chain), 0o644)
+    if top is not None and not (folder / "root-crl.pem").exists():
+        listed = top.revocations([], 1, now, authority.ROOT_AGE)
+        keys.replace(folder / "root-crl.pem", listed.public_bytes(Encoding.PEM), 0o644)
+    issuing = folder / "issuing.pem"
+    keys.encrypt(folder / "issuing.key", key_file)
+    if issuing.exists() and _certificate(issuing).not_valid_after_utc - now > ISSUING_RENEW_BEFORE:
+        return
+    if top is None:
+        raise SettingsError(
+            f"the issuing authority in {folder} is missing, or ends within {ISSUING_RENEW_BEFORE.days} days, "
+            f"and the root's key is not in {root}; bring that folder back, run `python -m cloud init`, and "
+            "take it away again"
+        )
+    # The same key again, so that what it has signed stays good.
+    known = (folder / "issuing.key").exists()
+    key = keys.read(folder / "issuing.key", key_file) if known else ec.generate_private_key(ec.SECP256R1())
+    below = top.issuing(key, AUTHORITY_NAME, now)
+    _write_pair(folder, "issuing", key, [below.certificate], key_file)
+
+
+def _root(folder: Path, root: Path, now: datetime, key_file: Path | None) -> Authority | None:
+    """The root in `root`, made where there was never one; None where it was taken away."""
+    if not (root / "root.key").exists() or not (root / "root.pem").exists():
+        if (folder / "ca.pem").exists():
+            return None
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        made = authority.found(ROOT_NAME, now)
+        _write_pair(root, "root", made.key, [made.certificate], key_file)
+        return made
+    keys.encrypt(root / "root.key", key_file)
+    found = Authority(keys.read(root / "root.key", key_file), _certificate(root / "root.pem"))
+    if (folder / "ca.pem").exists() and _certificate(folder / "ca.pem") != found.certificate:
+        raise SettingsError(
+            f"{root} holds another root than {folder / 'ca.pem'}, which the devices trust; set "
+            "certificates.root_dir to the folder that was made with it"
+        )
+    return found
+
+
+def load(folder: Path, key_file: Path | None = None, *, complete: bool = True) -> Authority:
+    """The authority whose key is in `folder`, and who signs everything there.
 
     Raises:
-        SettingsError: there is none, or it cannot be read.
+        SettingsError: there is none, it cannot be read, or (`complete`) `prepare` has not finished there.
     """
-    key = _key(folder / "ca.key")
-    return Authority(key, _certificate(folder / "ca.pem"))
+    if (folder / "ca.key").exists():
+        found = Authority(keys.read(folder / "ca.key", key_file), _certificate(folder / "ca.pem"))
+    else:
+        key = keys.read(folder / "issuing.key", key_file)
+        found = Authority(key, _certificate(folder / "issuing.pem"), (_certificate(folder / "ca.pem"),))
+    if complete and not (folder / "authorities.pem").exists():
+        raise SettingsError(f"{folder / 'authorities.pem'} is missing; run `python -m cloud init`")
+    return found
 
 
 def revocations(folder: Path) -> x509.CertificateRevocationList:
@@ -84,21 +160,22 @@ def revocations(folder: Path) -> x509.CertificateRevocationList:
 
 def write_revocations(folder: Path, listed: x509.CertificateRevocationList) -> None:
     """Put the list where servers and broker read it."""
-    _write(folder / "crl.pem", listed.public_bytes(Encoding.PEM), 0o644)
+    keys.replace(folder / "crl.pem", listed.public_bytes(Encoding.PEM), 0o644)
 
 
-def _stands(folder: Path, name: str, now: datetime, hosts: Sequence[str] = ()) -> bool:
-    if not (folder / f"{name}.key").exists() or not (folder / f"{name}.pem").exists():
-        return False
-    certificate = _certificate(folder / f"{name}.pem")
-    return certificate.not_valid_after_utc - now > RENEW_BEFORE and (
-        not hosts or set(_hosts(certificate)) == set(hosts)
-    )
+def published_revocations(folder: Path) -> bytes:
+    """Every list that `folder` holds, PEM: the issuing authority's, and the root's where there is one.
 
-
-def _hosts(certificate: x509.Certificate) -> list[str]:
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return [str(name.value) for name in names]
+    Raises:
+        SettingsError: there is none.
+    """
+    try:
+        of_root = folder / "root-crl.pem"
+        return (folder / "crl.pem").read_bytes() + (of_root.read_bytes() if of_root.exists() else b"")
+    except OSError as error:
+        raise SettingsError(
+            f"{error.filename} cannot be read ({error.strerror}); run `python -m cloud init`"
+        ) from error
 
 
 def common_name(certificate: x509.Certificate) -> str:
@@ -107,39 +184,52 @@ def common_name(certificate: x509.Certificate) -> str:
     return str(names[0].value) if len(names) == 1 else ""
 
 
-def _key(path: Path) -> ec.EllipticCurvePrivateKey:
-    try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
-        raise SettingsError(f"{path} is no private key ({error}); run `python -m cloud init`") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise SettingsError(f"{path} is no elliptic-curve key; put the authority's own key there")
-    return key
+def _stands(
+    folder: Path, name: str, now: datetime, issuer: Authority | None = None, hosts: Sequence[str] = ()
+) -> bool:
+    """Whether there is a pair that lasts, shows the `issuer` as it is now, and names `hosts`."""
+    if not (folder / f"{name}.key").exists() or not (folder / f"{name}.pem").exists():
+        return False
+    certificate, *above = _certificates(folder / f"{name}.pem")
+    return (
+        certificate.not_valid_after_utc - now > RENEW_BEFORE
+        and (issuer is None or above == _shown(issuer))
+        and (not hosts or set(_hosts(certificate)) == set(hosts))
+    )
+
+
+def _shown(issuer: Authority) -> list[x509.Certificate]:
+    """What is shown with a certificate of `issuer`: all above it but the root, which the other side has."""
+    return list(issuer.chain[:-1])
+
+
+def _hosts(certificate: x509.Certificate) -> list[str]:
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [str(name.value) for name in names]
 
 
 def _certificate(path: Path) -> x509.Certificate:
+    return _certificates(path)[0]
+
+
+def _certificates(path: Path) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
+        return x509.load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} is no certificate ({error}); run `python -m cloud init`") from error
 
 
+def _pem(certificates: Iterable[x509.Certificate]) -> bytes:
+    return b"".join(each.public_bytes(Encoding.PEM) for each in certificates)
+
+
 def _write_pair(
-    folder: Path, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate
+    folder: Path,
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    certificates: Sequence[x509.Certificate],
+    key_file: Path | None = None,
 ) -> None:
     """The key first: a certificate without its key would be taken for done."""
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    _write(folder / f"{name}.key", private, 0o600)
-    _write(folder / f"{name}.pem", certificate.public_bytes(Encoding.PEM), 0o644)
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    """Replace the file at once; it is never there half."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    keys.write(folder / f"{name}.key", key, key_file)
+    keys.replace(folder / f"{name}.pem", _pem(certificates), 0o644)

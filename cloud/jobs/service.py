@@ -120,6 +120,16 @@ class Jobs:
                 self.write(session, each, core.cancel(each.execution, now))
         return len(open_ones)
 
+    def cancel_waiting(self, session: Session, device: str) -> int:
+        """Cancel what `device` has not ended of any job; the number of executions that it ended."""
+        hold(session, [device])
+        now = self._clock()
+        waiting = store.pending(session, device)
+        with self.notices.watch(session, [device]):
+            for each in waiting:
+                self.write(session, each, core.cancel(each.execution, now))
+        return len(waiting)
+
     def write(self, session: Session, stored: Stored, after: Execution) -> None:
         """Store what became of an execution; its retry, and the news of its end, with it."""
         store.save(session, stored.device, after)

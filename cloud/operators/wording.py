@@ -15,6 +15,10 @@ ACTIONS = {
     "reset-password": N_("Reset a password"),
     "issue-enrolment-token": N_("Issued an enrolment token"),
     "revoke-device": N_("Revoked a device's certificates"),
+    "decommission-device": N_("Took a device out of service"),
+    "readmit-device": N_("Let a device enrol again"),
+    "acknowledge-incident": N_("Has seen an incident"),
+    "set-expected-off": N_("Set the hours in which devices are off"),
     "create-job": N_("Ordered a job"),
     "cancel-job": N_("Cancelled a job"),
     "create-sitting": N_("Planned a sitting"),
@@ -32,6 +36,8 @@ ACTIONS = {
     "deliver-document": N_("Decided that a paper was delivered"),
     "void-document": N_("Decided that a paper was not delivered"),
     "waive-document": N_("Gave up a payment"),
+    "tell-delay": N_("Told devices to wait for a maintenance"),
+    "end-delay": N_("Ended a maintenance"),
     "note-document": N_("Took note of a document"),
 }
 
@@ -44,6 +50,7 @@ def action_text(action: str) -> str | None:
 SCOPES = {
     "status:read": N_("See the state of the fleet"),
     "devices:read": N_("See the devices"),
+    "devices:write": N_("Acknowledge incidents, set hours off, announce a maintenance"),
     "jobs:read": N_("See jobs and diagnostics"),
     "jobs:write": N_("Order and cancel jobs"),
     "updates:read": N_("See updates"),

@@ -10,8 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud import arrivals
+from cloud.broker_figures import Broker, BrokerFigures
 from cloud.database.models.devices import Device
+from cloud.database.models.presence import PresenceWords
+from cloud.telemetry import control_metrics
 from cloud.telemetry.charts import Chart, chart, spark
+from cloud.telemetry.control_metrics import Incidents
 from cloud.telemetry.health import Concern, concerns
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.store import Last, TelemetryStore, floor_ms
@@ -22,6 +26,7 @@ FRESH_FOR = timedelta(seconds=2)
 LOOK_BACK = timedelta(hours=24)
 AHEAD_MAX = timedelta(minutes=10)
 """Values of a device whose clock is ahead by more are not taken for the newest."""
+MEASURE_EVERY_S = 10.0
 SPARK_RANGE = timedelta(minutes=15)
 SPARK_STEP_S = 30
 RANGES = {
@@ -34,22 +39,34 @@ RANGES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One device; `seen` is the newest of its samples and of its presence, by whatever clock told it."""
+    """One device; `seen` is the newest of its samples and of its presence, by whatever clock told it.
+
+    `state` is one of `contract.presence.PRESENCE`; `expected_until` is set while it is off as expected.
+    """
 
     device: str
     kind: str
     site: str
-    online: bool
+    state: str
+    expected_until: datetime | None
     since: datetime | None
     seen: datetime | None
     latest: Mapping[str, Last]
     concerns: list[Concern]
     spark: str
 
+    @property
+    def online(self) -> bool:
+        """Whether it is connected, well or not."""
+        return self.state != "offline"
+
 
 @dataclass(frozen=True)
 class Fleet:
-    """Everything at `at`. `points` counts values stored since the beginning."""
+    """Everything at `at`. `points` counts values stored since the beginning.
+
+    `broker` is None where it says nothing of itself; `deaf_s` is for how long the ingest has not listened.
+    """
 
     at: datetime
     rows: list[Row]
@@ -57,11 +74,23 @@ class Fleet:
     samples_per_minute: int
     refused: Mapping[str, int]
     outbox_waiting: int
+    incidents: Incidents
+    broker: Broker | None
 
     @property
     def online(self) -> int:
         """How many devices are connected."""
         return sum(row.online for row in self.rows)
+
+    @property
+    def degraded(self) -> int:
+        """How many are connected and not steady."""
+        return sum(row.state == "degraded" for row in self.rows)
+
+    @property
+    def expected_off(self) -> int:
+        """How many are off as expected."""
+        return sum(row.expected_until is not None for row in self.rows)
 
     @property
     def worrying(self) -> list[Row]:
@@ -78,9 +107,12 @@ class Watch:
         store: TelemetryStore,
         ledger: Ledger,
         clock: Callable[[], datetime],
+        figures: BrokerFigures | None = None,
     ) -> None:
         self._sessions = sessions
-        self._store = store
+        self._begun = clock()
+        self._figures = figures
+        self.store = store
         self._ledger = ledger
         self._clock = clock
         self._one = threading.Lock()
@@ -98,9 +130,20 @@ class Watch:
                 self._last = self._look(now)
             return self._last
 
+    def measure(self) -> None:
+        """Write incidents and the broker's figures into the store that Grafana reads.
+
+        Raises:
+            UnavailableError: the store does not take them; the next ones are due soon.
+        """
+        now = self._clock()
+        with self._sessions() as session:
+            standing = control_metrics.incidents(session, now, self._begun)
+        self.store.write(control_metrics.points(now, standing, self._broker(now)))
+
     def close(self) -> None:
         """Let go of the store."""
-        self._store.close()
+        self.store.close()
         self._ledger.close()
 
     def charts(self, device: str, span: str) -> list[Chart]:
@@ -114,7 +157,7 @@ class Watch:
         since = until - _length_ms(length)
         drawn = []
         for metric in METRICS:
-            points = self._store.series(device, metric, since, until, step_s)
+            points = self.store.series(device, metric, since, until, step_s)
             if points:
                 low, high = SCALES.get(metric, (None, None))
                 drawn.append(
@@ -127,12 +170,17 @@ class Watch:
             rows_of_fleet = session.scalars(sa.select(Device).where(Device.decommissioned_at.is_(None)))
             devices = sorted(rows_of_fleet, key=lambda row: row.device)  # pages compare as Python does
             refused = Counter(arrivals.refusals(session))
+            words = {row.device: row for row in session.scalars(sa.select(PresenceWords))}
+            incidents = control_metrics.incidents(session, now, self._begun)
         figures = self._ledger.figures(now)
         refused.update(figures.refused)
-        latest = self._store.latest(
+        latest = self.store.latest(
             [device.device for device in devices], _ms(now - LOOK_BACK), _ms(now + AHEAD_MAX)
         )
-        rows = [self._row(device, latest.get(device.device, {}), now) for device in devices]
+        rows = [
+            self._row(device, words.get(device.device), latest.get(device.device, {}), now)
+            for device in devices
+        ]
         waiting = sum(row.latest["outbox_waiting"].value for row in rows if "outbox_waiting" in row.latest)
         return Fleet(
             at=now,
@@ -141,24 +189,39 @@ class Watch:
             samples_per_minute=figures.samples_last_minute,
             refused=dict(refused),
             outbox_waiting=round(waiting),
+            incidents=incidents,
+            broker=self._broker(now),
         )
 
-    def _row(self, device: Device, latest: Mapping[str, Last], now: datetime) -> Row:
-        online = device.presence == "online"
+    def _broker(self, now: datetime) -> Broker | None:
+        return self._figures.now(now) if self._figures is not None else None
+
+    def _row(
+        self, device: Device, words: PresenceWords | None, latest: Mapping[str, Last], now: datetime
+    ) -> Row:
+        online = device.presence != "offline"
+        expected_until = words.expected_until if words is not None and not online else None
         sampled = [datetime.fromtimestamp(last.at / 1000, UTC) for last in latest.values()]
         seen = [moment for moment in (device.last_seen_at, *sampled) if moment is not None]
         until = floor_ms(_ms(now), SPARK_STEP_S) + SPARK_STEP_S * 1000
         since = until - _length_ms(SPARK_RANGE)
-        processor = self._store.series(device.device, "cpu_pct", since, until, SPARK_STEP_S)
+        processor = self.store.series(device.device, "cpu_pct", since, until, SPARK_STEP_S)
         return Row(
             device=device.device,
             kind=device.kind,
             site=device.site,
-            online=online,
+            state=device.presence,
+            expected_until=expected_until,
             since=device.presence_at,
             seen=max(seen, default=None),
             latest=latest,
-            concerns=concerns(online, latest, now),
+            concerns=concerns(
+                online,
+                latest,
+                now,
+                flapping=words is not None and words.cause == "flapping",
+                expected_off=expected_until is not None,
+            ),
             spark=spark(processor, since=since, until=until, low=0, high=100),
         )
 

@@ -22,6 +22,7 @@ class Concern(StrEnum):
     """Something that a person should do something about."""
 
     OFFLINE = "offline"
+    FLAPPING = "flapping"
     SILENT = "silent"
     PAPER = "paper"
     JAM = "jam"
@@ -34,15 +35,22 @@ class Concern(StrEnum):
     OUTBOX = "outbox"
 
 
-def concerns(online: bool, latest: Mapping[str, Last], now: datetime) -> list[Concern]:
+def concerns(
+    online: bool,
+    latest: Mapping[str, Last],
+    now: datetime,
+    *,
+    flapping: bool = False,
+    expected_off: bool = False,
+) -> list[Concern]:
     """What is wrong with one device; nothing means that it is well.
 
-    Of a device that is not connected only that is said: its values are old. A wrong clock is reckoned with
-    when its samples' age is judged.
+    Of a device that is not connected only that is said, unless it is off as expected: its values are old. A
+    wrong clock is reckoned with when its samples' age is judged.
     """
     if not online:
-        return [Concern.OFFLINE]
-    found = []
+        return [] if expected_off else [Concern.OFFLINE]
+    found = [Concern.FLAPPING] if flapping else []
     skew = latest["clock_skew_ms"].value if "clock_skew_ms" in latest else 0.0
     seen = max((last.at - skew for last in latest.values()), default=0)
     if now.timestamp() * 1000 - seen > SILENT_AFTER.total_seconds() * 1000:

@@ -90,7 +90,7 @@ class Ingest:
         first = 0.0
         stored = False
         while not self._stop.is_set():
-            self._keeper.report()
+            self._keeper.report(connected=self.connected.is_set())
             before = len(self._client.arrived)
             if not self._take():
                 break

@@ -2,13 +2,16 @@
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
 from cloud.errors import RefusedError, UnavailableError
+from cloud.fair import share
 from cloud.refusals import Reason, Refusal, refusal
 from cloud.telemetry.core import TOPIC_NAME, Member, Sorted, sort_out
+from cloud.telemetry.hearing import Hearing
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.own_metrics import OwnMetrics
 from cloud.telemetry.store import Point, TelemetryStore
@@ -32,7 +35,7 @@ class StoppedError(Exception):
 class Keeper:
     """`keep` is for one batch at a time; `members` reads the registry (or raises UnavailableError).
 
-    `own`, where given, is written into the store as well, by `report`.
+    `own`, where given, is written into the store as well, by `report`; `hearing` is told what came.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Keeper:
         monotonic: Callable[[], float],
         stop: threading.Event,
         own: OwnMetrics | None = None,
+        hearing: Hearing | None = None,
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -53,33 +57,48 @@ class Keeper:
         self._monotonic = monotonic
         self._stop = stop
         self._own = own
+        self._hearing = hearing
         self._members: Mapping[str, Member] = {}
         self._members_at = float("-inf")
 
     def keep(self, messages: Sequence[tuple[str, bytes]]) -> Sorted:
         """Store what `messages` (device and payload) say; what became of them, once it is durable.
 
+        Of a device that sends more at once than it may, the rest is counted and not looked at.
+
         Raises:
             StoppedError: we are to stop first.
         """
         self._refresh(messages)
-        outcome = self._patiently(lambda: sort_out(messages, self._members, self._ledger.standing))
+        received_ms = int(self._clock().timestamp() * 1000)
+        kept, excess = share(messages)
+        taken = [messages[position] for position in kept] if excess else messages
+        outcome = self._patiently(lambda: sort_out(taken, self._members, self._ledger.standing, received_ms))
+        outcome.excess = {device if device in self._members else "": n for device, n in excess.items()}
         if outcome.points:
             self._write(outcome.points, outcome.refused)
         self._patiently(lambda: self._ledger.record(outcome, self._clock()))
-        for refused in outcome.refused:
-            extra = {"device": refused.device, "reason": refused.reason.value, "size": refused.size}
-            log.warning("message_refused", extra={"topic_name": TOPIC_NAME, **extra})
+        counted = Counter((refused.device, refused.reason.value) for refused in outcome.refused)
+        counted.update({(device, Reason.EXCESS.value): n for device, n in outcome.excess.items()})
+        for (device, reason), count in counted.items():
+            extra = {"device": device, "reason": reason, "count": count}
+            log.warning("messages_refused", extra={"topic_name": TOPIC_NAME, **extra})
+        if self._hearing is not None:
+            self._hearing.note(outcome, self._clock())
         if self._own is not None:
             self._own.note(outcome, self._clock())
         return outcome
 
-    def report(self) -> None:
+    def report(self, *, connected: bool = True) -> None:
         """Write what is known of the link and of ourselves, when it is time; what fails is not repeated.
+
+        Call it at each turn to the broker: whoever does not turn does not listen.
 
         Raises:
             StoppedError: we are to stop first.
         """
+        if self._hearing is not None:
+            self._hearing.turn(self._clock(), connected)
         if self._own is None or not self._own.due(self._clock()):
             return
         self._refresh(())

@@ -36,7 +36,7 @@ class OwnMetrics:
             self._heard[key.device] = now
         self._skews |= outcome.skews
         self._samples += outcome.samples
-        self._refused += len(outcome.refused)
+        self._refused += len(outcome.refused) + sum(outcome.excess.values())
         self._lost += outcome.lost
         if outcome.oldest is not None:
             lag_ms = max(0.0, now.timestamp() * 1000 - outcome.oldest)

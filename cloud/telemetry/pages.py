@@ -9,22 +9,36 @@ from pydantic import BaseModel
 from cloud.operators.roles import Area, belongs_to
 from cloud.telemetry.charts import HEIGHT, LEFT, RIGHT, SPARK_HEIGHT, SPARK_WIDTH, TOP, WIDTH
 from cloud.telemetry.fleet import Fleet, Watch
-from cloud.telemetry.wording import CONCERNS, METRICS, RANGES, REASONS, UNITS, UPLOADS
+from cloud.telemetry.wording import CONCERNS, METRICS, RANGES, STATE_CHIPS, STATES, UNITS
 from cloud.web.languages import ZONE
 from cloud.web.pages import render
+from cloud.web.refusals import REASONS
 
 PAGE = "/status"
 LISTED = 50
 """Devices in one page of the table."""
+DEAF_S = 60.0
+"""From here on the page says that telemetry is not listened to; a restart takes less."""
 DEFAULT_RANGE = "15m"
 
 
 class FleetView(BaseModel):
-    """How the fleet is: `refused` messages by reason, `telemetry_points` values since the beginning."""
+    """How the fleet is: `refused` messages by reason, `telemetry_points` values since the beginning.
+
+    `online` counts `degraded` devices too, `offline` those that are off as expected. `broker` has the
+    broker's own figures by name, null where it says nothing of itself; `broker_drops` is what it dropped in
+    the last five minutes. `ingest_deaf_s` is for how long telemetry has not been listened to.
+    """
 
     devices: int
     online: int
+    degraded: int
     offline: int
+    off_as_expected: int
+    open_incidents: int
+    ingest_deaf_s: float
+    broker: dict[str, float] | None
+    broker_drops: int
     needing_attention: int
     telemetry_points: int
     samples_per_minute: int
@@ -54,7 +68,13 @@ def router(watch: Watch) -> APIRouter:
         return FleetView(
             devices=len(fleet.rows),
             online=fleet.online,
+            degraded=fleet.degraded,
             offline=len(fleet.rows) - fleet.online,
+            off_as_expected=fleet.expected_off,
+            open_incidents=fleet.incidents.count,
+            ingest_deaf_s=fleet.incidents.deaf_s,
+            broker=dict(fleet.broker.values) if fleet.broker else None,
+            broker_drops=fleet.broker.drops if fleet.broker else 0,
             needing_attention=len(fleet.worrying),
             telemetry_points=fleet.points,
             samples_per_minute=fleet.samples_per_minute,
@@ -102,6 +122,9 @@ def _context(fleet: Fleet, after: str) -> dict[str, Any]:
         "after": after,
         "following": shown[-1].device if len(rest) > LISTED else None,
         "concerns": CONCERNS,
-        "reasons": REASONS | UPLOADS,
+        "states": STATES,
+        "state_chips": STATE_CHIPS,
+        "deaf": fleet.incidents.deaf_s > DEAF_S,
+        "reasons": REASONS,
         "spark": {"width": SPARK_WIDTH, "height": SPARK_HEIGHT},
     }

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
@@ -16,7 +17,9 @@ from cloud.database.models.devices import Device
 from cloud.errors import SettingsError, UnavailableError
 from cloud.settings import Settings
 from cloud.settings import Telemetry as TelemetrySettings
+from cloud.telemetry import hearing
 from cloud.telemetry.core import Member
+from cloud.telemetry.hearing import Hearing
 from cloud.telemetry.ingest import Ingest
 from cloud.telemetry.keeper import Keeper
 from cloud.telemetry.ledger import Ledger
@@ -29,6 +32,8 @@ log = logging.getLogger(__name__)
 
 SERVICE = "svc-ingest"
 FORGET_EVERY_S = 3600.0
+HEARD_EVERY_S = 5.0
+"""How often presence learns of whom the ingest has heard; shorter than between two samples."""
 GARBAGE_MAX = 50_000
 """Objects between two collections of garbage; a batch makes and drops some ten thousand."""
 
@@ -57,6 +62,7 @@ def ingest(settings: Settings) -> None:
     store = open_store(settings)
     engine = connect(settings.main_database_url)
     sessions = sessionmaker(engine)
+    listening = Hearing(settings.presence.drain_s)
     keeper = Keeper(
         store,
         ledger,
@@ -66,6 +72,7 @@ def ingest(settings: Settings) -> None:
         stop=stop,
         # The status page reads presence itself; what Grafana shows stands in the series.
         own=OwnMetrics(SERVICE, datetime.now(UTC)) if settings.telemetry.store == "influx" else None,
+        hearing=listening,
     )
     consumer = Ingest(
         settings.broker,
@@ -75,8 +82,12 @@ def ingest(settings: Settings) -> None:
         monotonic=time.monotonic,
         stop=stop,
     )
-    retention = threading.Thread(target=_forget, args=(settings, store, ledger, stop), name="retention")
-    retention.start()
+    helpers = [
+        threading.Thread(target=_forget, args=(settings, store, ledger, stop), name="retention"),
+        threading.Thread(target=_tell, args=(listening, sessions, stop), name="hearing"),
+    ]
+    for each in helpers:
+        each.start()
     # What is loaded by now stays: a collection that walks through it costs more than the messages do.
     gc.freeze()
     gc.set_threshold(GARBAGE_MAX)
@@ -84,7 +95,8 @@ def ingest(settings: Settings) -> None:
         consumer.run()
     finally:
         stop.set()
-        retention.join()
+        for each in helpers:
+            each.join()
         store.close()
         ledger.close()
         engine.dispose()
@@ -100,6 +112,21 @@ def _forget(settings: Settings, store: TelemetryStore, ledger: Ledger, stop: thr
             ledger.forget(now)
         except (UnavailableError, sa.exc.SQLAlchemyError):
             log.exception("retention_failed")
+
+
+def _tell(listening: Hearing, sessions: sessionmaker[Session], stop: threading.Event) -> None:
+    """Let presence know who was heard, again and again; at the end, that we do not listen any more."""
+    while not stop.wait(HEARD_EVERY_S):
+        _write_heard(sessions, listening.take(datetime.now(UTC)))
+    _write_heard(sessions, replace(listening.take(datetime.now(UTC)), since=None))
+
+
+def _write_heard(sessions: sessionmaker[Session], heard: hearing.Heard) -> None:
+    try:
+        with sessions.begin() as session:
+            hearing.write(session, SERVICE, heard)
+    except sa.exc.SQLAlchemyError:  # the next round says it anew, from the samples that came until then
+        log.exception("hearing_not_written")
 
 
 def _members(sessions: sessionmaker[Session]) -> Mapping[str, Member]:

@@ -19,14 +19,28 @@ from urllib3.exceptions import HTTPError
 
 from cloud.errors import RefusedError, UnavailableError
 from cloud.telemetry.store import MEASUREMENT, Last, Point, floor_ms
-from contract.telemetry import INGEST_METRICS, LINK_METRICS, METRICS
+from contract.telemetry import (
+    BROKER_METRICS,
+    INCIDENT_METRICS,
+    INGEST_METRICS,
+    LEDGER_METRICS,
+    LINK_METRICS,
+    METRICS,
+)
 
 TIMEOUT_S = 10.0
 REFUSED = frozenset({400, 413, 422})
 """Answers after which the same bytes would be refused again."""
 _SUFFIX = {
     metric.name: "" if metric.type == "float" else "i"
-    for metric in (*METRICS, *LINK_METRICS, *INGEST_METRICS)
+    for metric in (
+        *METRICS,
+        *LINK_METRICS,
+        *INGEST_METRICS,
+        *BROKER_METRICS,
+        *INCIDENT_METRICS,
+        *LEDGER_METRICS,
+    )
 }
 _TAG_SPECIAL = re.compile(r"([,= \\])")
 

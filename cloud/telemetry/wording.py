@@ -1,8 +1,8 @@
 """The words of the status page, marked for translation."""
 
-from cloud.refusals import Reason
 from cloud.telemetry.health import Concern
 from cloud.web.languages import N_
+from contract.presence import PRESENCE
 
 METRICS = {
     "cpu_pct": N_("Processor"),
@@ -36,6 +36,7 @@ SCALES: dict[str, tuple[float, float]] = {
 """What the vertical axis shows at least."""
 CONCERNS = {
     Concern.OFFLINE: N_("Not connected: look at its power and its cable"),
+    Concern.FLAPPING: N_("Its link comes and goes: look at its cable"),
     Concern.SILENT: N_("Connected, but sends no values: restart its agent"),
     Concern.PAPER: N_("The paper is empty: refill it"),
     Concern.JAM: N_("The paper is jammed: open the printer"),
@@ -47,29 +48,10 @@ CONCERNS = {
     Concern.CLOCK: N_("Its clock is wrong: look at its time server"),
     Concern.OUTBOX: N_("Many messages wait on the device: look at its connection"),
 }
-REASONS = {
-    Reason.FOREIGN: N_("from a device that is not registered"),
-    Reason.OVERSIZED: N_("too large"),
-    Reason.NOT_AN_ENVELOPE: N_("not in the agreed form"),
-    Reason.WRONG_LANE: N_("sent on the wrong lane"),
-    Reason.MALFORMED: N_("with wrong contents"),
-    Reason.REFUSED: N_("not allowed in its state"),
-    Reason.HANDLER_FAILED: N_("set aside after an error of ours"),
-    Reason.BEYOND: N_("too far ahead of what is missing"),
-}
-UPLOADS = {
-    "upload-corrupt": N_("uploads that came damaged"),
-    "upload-not-yours": N_("uploads of a sitting in another hall"),
-    "upload-different": N_("uploads that were announced differently before"),
-    "upload-no-room": N_("uploads without room on the server"),
-    "upload-too-many": N_("too many uploads at once"),
-    "upload-too-large": N_("uploads that were larger than announced"),
-    "upload-malformed": N_("uploads not in the agreed form"),
-    "upload-version": N_("uploads in another version of the protocol"),
-}
-"""By the codes of `contract.recordings.UploadProblem`."""
+STATES = {"online": N_("Connected"), "degraded": N_("Unsteady"), "offline": N_("Not connected")}
+STATE_CHIPS = {"online": "good", "degraded": "warn", "offline": "bad"}
 RANGES = {"15m": N_("15 minutes"), "1h": N_("1 hour"), "24h": N_("24 hours")}
 
 assert set(METRICS) == set(UNITS)
 assert set(CONCERNS) == set(Concern)
-assert set(REASONS) == set(Reason)
+assert set(STATES) == set(STATE_CHIPS) == set(PRESENCE.states)

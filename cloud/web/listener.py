@@ -6,6 +6,7 @@ the ASGI TLS extension (https://asgi.readthedocs.io/en/latest/specs/tls.html).
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,11 +76,37 @@ def peer(request: Request) -> str:
     return device
 
 
+Refused = Callable[[int], None]
+"""Takes OpenSSL's verify code of a handshake that was refused: `X509_V_ERR_…`, or `NO_CERTIFICATE`."""
+NO_CERTIFICATE = -1
+NO_CHECK_TIME = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python does not name."""
+
+
 def over_tls(
-    app: ASGIApp, host: str, port: int, *, pki: Path, client: Literal["optional", "required"]
+    app: ASGIApp,
+    host: str,
+    port: int,
+    *,
+    pki: Path,
+    client: Literal["optional", "required"],
+    expired: bool = False,
+    refused: Refused | None = None,
 ) -> uvicorn.Config:
-    """A listener with the server's certificate in `pki`, which asks callers for one of our authority."""
-    needed = ssl.CERT_REQUIRED if client == "required" else ssl.CERT_OPTIONAL
+    """A listener with the server's certificate in `pki`, which asks callers for one of our authority.
+
+    With `expired` the handshake looks at no dates: the application must judge them. `refused` is told of
+    each handshake that failed for the caller's certificate, in the thread of the event loop.
+    """
+
+    def context(_config: uvicorn.Config, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+        made = make()
+        if expired:
+            made.verify_flags |= NO_CHECK_TIME
+        if refused is not None:
+            made.sslobject_class = _told(refused)
+        return made
+
     return uvicorn.Config(
         app,
         host,
@@ -87,11 +114,30 @@ def over_tls(
         http=TlsProtocol,
         ssl_certfile=pki / "server.pem",
         ssl_keyfile=pki / "server.key",
-        ssl_ca_certs=str(pki / "ca.pem"),
-        ssl_cert_reqs=needed,
+        ssl_ca_certs=str(pki / "authorities.pem"),
+        ssl_cert_reqs=ssl.CERT_REQUIRED if client == "required" else ssl.CERT_OPTIONAL,
+        ssl_context_factory=context,
         limit_concurrency=CONNECTIONS_MAX,
         **_COMMON,
     )
+
+
+def _told(refused: Refused) -> type[ssl.SSLObject]:
+    """The TLS of one connection, which says why a caller was not let in; uvicorn never learns of him."""
+
+    class Told(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            try:
+                super().do_handshake()
+            except ssl.SSLCertVerificationError as error:
+                refused(error.verify_code)
+                raise
+            except ssl.SSLError as error:
+                if error.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+                    refused(NO_CERTIFICATE)
+                raise
+
+    return Told
 
 
 def plain(app: ASGIApp, host: str, port: int) -> uvicorn.Config:

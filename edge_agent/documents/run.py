@@ -377,7 +377,7 @@ class Kiosk:
         self._feed(
             m.Readiness(
                 printer=_trouble(self._printer),
-                connected=self._link.connected,
+                connected=self._link.connected and not self._link.full,
                 busy=at_work is not None and at_work != self._visit.document,
                 updating=self._closed,
             )

@@ -164,7 +164,8 @@ class ReceiptEnded:
 class Readiness:
     """Whether the printer could print now and the cloud could be reached.
 
-    `busy` with an earlier paper; `updating`: the agent is being exchanged, and no visit may begin.
+    `connected`, and there is room to keep what the printer will say. `busy` with an earlier paper;
+    `updating`: the agent is being exchanged, and no visit may begin.
     """
 
     printer: Reason | None

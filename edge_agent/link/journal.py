@@ -3,16 +3,22 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from contract.messages import Lane
+import msgspec
+
+from contract.link import DroppedRange
+from contract.messages import AT_MIN_MS, Lane
 from edge_agent.errors import SettingsError, UnavailableError
 
 SCHEMA_VERSION = 1
 BOOTS_KEPT = 50
 """Boots without messages are remembered for diagnostics, and no longer than this."""
+
+DISK_FULL_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
+"""The second: there is no room for the index of the write-ahead log."""
 
 _SCHEMA = """
 CREATE TABLE boots (
@@ -31,11 +37,22 @@ CREATE TABLE outbox (
     PRIMARY KEY (number, lane, seq)
 ) WITHOUT ROWID;
 """
+_SINCE_B = """
+CREATE TABLE IF NOT EXISTS pending (
+    one    INTEGER PRIMARY KEY CHECK (one = 1),
+    ranges BLOB NOT NULL
+);
+"""
+"""Beside the layout and not in it, so that an agent that was rolled back still knows the file."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """One kept message; `at` is the device's wall clock in ms when it happened, `body` its JSON."""
+    """One kept message; `body` is its JSON.
+
+    `at` is when it happened: ms of the wall clock, or since its boot began where that was not trusted
+    (`dating.Stamp`). `origin` is when its boot began, None as long as nobody knows; only `read` tells it.
+    """
 
     boot: str
     lane: Lane
@@ -44,11 +61,15 @@ class Message:
     at: int
     topic: str
     body: bytes
+    origin: int | None = None
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What stands in the journal of one message, without its body; `size` is the body's bytes."""
+    """What stands in the journal of one message, without its body; `size` is the body's bytes.
+
+    `at` and `origin` as in `Message`.
+    """
 
     boot: str
     lane: Lane
@@ -56,6 +77,7 @@ class Kept:
     must: bool
     at: int
     size: int
+    origin: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,13 +94,32 @@ class Journal(Protocol):
     """Where messages wait; one caller at a time."""
 
     def begin(self, boot: str, at: int) -> None:
-        """Write down that `boot` begins at wall clock `at` (ms); durable when this returns."""
+        """Write down that `boot` begins at wall clock `at` (ms), 0 if it is not trusted; durable at the end.
+
+        Raises:
+            UnavailableError: the disk is full; nothing was changed.
+        """
+
+    def date(self, boot: str, origin: int) -> None:
+        """Write down that `boot` began at `origin` (ms), now that it is known; durable when this returns.
+
+        Raises:
+            UnavailableError: the disk is full; nothing was changed.
+        """
 
     def kept(self) -> list[Kept]:
         """What waits, oldest boot first, then by sequence."""
 
-    def write(self, appends: Sequence[Message], deletions: Sequence[Deletion]) -> None:
-        """Do all of it or nothing; durable when this returns.
+    def pending(self) -> list[DroppedRange]:
+        """What was dropped and is not declared yet."""
+
+    def write(
+        self,
+        appends: Sequence[Message],
+        deletions: Sequence[Deletion],
+        pending: Sequence[DroppedRange] | None = None,
+    ) -> None:
+        """Do all of it or nothing; durable when this returns. `pending` replaces what stood, None leaves it.
 
         Raises:
             UnavailableError: the disk is full; nothing was changed.
@@ -97,17 +138,33 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.boots: dict[str, int] = {}
         self.messages: dict[tuple[str, Lane, int], Message] = {}
+        self.ranges: list[DroppedRange] = []
 
     def begin(self, boot: str, at: int) -> None:
         assert boot not in self.boots
         self.boots[boot] = at
 
+    def date(self, boot: str, origin: int) -> None:
+        self.boots[boot] = origin
+
+    def pending(self) -> list[DroppedRange]:
+        return list(self.ranges)
+
     def kept(self) -> list[Kept]:
         order = {boot: number for number, boot in enumerate(self.boots)}
         rows = sorted(self.messages.values(), key=lambda m: (order[m.boot], m.lane, m.seq))
-        return [Kept(m.boot, m.lane, m.seq, m.must, m.at, len(m.body)) for m in rows]
+        return [
+            Kept(m.boot, m.lane, m.seq, m.must, m.at, len(m.body), _origin(self.boots[m.boot])) for m in rows
+        ]
 
-    def write(self, appends: Sequence[Message], deletions: Sequence[Deletion]) -> None:
+    def write(
+        self,
+        appends: Sequence[Message],
+        deletions: Sequence[Deletion],
+        pending: Sequence[DroppedRange] | None = None,
+    ) -> None:
+        if pending is not None:
+            self.ranges = list(pending)
         for message in appends:
             assert message.boot in self.boots
             self.messages[message.boot, message.lane, message.seq] = message
@@ -117,7 +174,8 @@ class MemoryJournal:
                     del self.messages[key]
 
     def read(self, boot: str, lane: Lane, seq: int) -> Message | None:
-        return self.messages.get((boot, lane, seq))
+        found = self.messages.get((boot, lane, seq))
+        return None if found is None else replace(found, origin=_origin(self.boots[boot]))
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -129,6 +187,8 @@ class SqliteJournal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db = open_database(path, _SCHEMA, SCHEMA_VERSION)
+        with transaction(self._db, path):
+            self._db.execute(_SINCE_B)
         self._numbers: dict[str, int] = dict(self._db.execute("SELECT boot, number FROM boots"))
 
     def begin(self, boot: str, at: int) -> None:
@@ -142,15 +202,34 @@ class SqliteJournal:
             )
         self._numbers[boot] = number
 
+    def date(self, boot: str, origin: int) -> None:
+        with transaction(self._db, self._path):
+            self._db.execute("UPDATE boots SET at = ? WHERE boot = ?", (origin, boot))
+
+    def pending(self) -> list[DroppedRange]:
+        row = self._db.execute("SELECT ranges FROM pending").fetchone()
+        return [] if row is None else msgspec.json.decode(row[0], type=list[DroppedRange])
+
     def kept(self) -> list[Kept]:
         rows = self._db.execute(
-            "SELECT boot, lane, seq, must, outbox.at, length(body) FROM outbox JOIN boots USING (number) "
-            "ORDER BY number, lane, seq"
+            "SELECT boot, lane, seq, must, outbox.at, length(body), boots.at "
+            "FROM outbox JOIN boots USING (number) ORDER BY number, lane, seq"
         )
-        return [Kept(boot, Lane(lane), seq, bool(must), at, size) for boot, lane, seq, must, at, size in rows]
+        return [
+            Kept(boot, Lane(lane), seq, bool(must), at, size, _origin(began))
+            for boot, lane, seq, must, at, size, began in rows
+        ]
 
-    def write(self, appends: Sequence[Message], deletions: Sequence[Deletion]) -> None:
+    def write(
+        self,
+        appends: Sequence[Message],
+        deletions: Sequence[Deletion],
+        pending: Sequence[DroppedRange] | None = None,
+    ) -> None:
         with transaction(self._db, self._path):
+            if pending is not None:
+                ranges = msgspec.json.encode(list(pending))
+                self._db.execute("INSERT OR REPLACE INTO pending (one, ranges) VALUES (1, ?)", (ranges,))
             self._db.executemany(
                 "INSERT INTO outbox (number, lane, seq, must, at, topic, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(self._numbers[m.boot], m.lane, m.seq, m.must, m.at, m.topic, m.body) for m in appends],
@@ -162,13 +241,21 @@ class SqliteJournal:
 
     def read(self, boot: str, lane: Lane, seq: int) -> Message | None:
         row = self._db.execute(
-            "SELECT must, at, topic, body FROM outbox WHERE number = ? AND lane = ? AND seq = ?",
+            "SELECT must, outbox.at, topic, body, boots.at FROM outbox JOIN boots USING (number) "
+            "WHERE number = ? AND lane = ? AND seq = ?",
             (self._numbers.get(boot), lane, seq),
         ).fetchone()
-        return None if row is None else Message(boot, lane, seq, bool(row[0]), row[1], row[2], row[3])
+        if row is None:
+            return None
+        must, at, topic, body, began = row
+        return Message(boot, lane, seq, bool(must), at, topic, body, _origin(began))
 
     def close(self) -> None:
         self._db.close()
+
+
+def _origin(began: int) -> int | None:
+    return began if began >= AT_MIN_MS else None
 
 
 @contextmanager
@@ -183,7 +270,7 @@ def transaction(db: sqlite3.Connection, path: Path) -> Iterator[None]:
             db.execute("BEGIN IMMEDIATE")
             yield
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+        if error.sqlite_errorcode in DISK_FULL_CODES:
             raise UnavailableError(f"{path}: the disk is full; free some space") from error
         raise
 
@@ -193,6 +280,7 @@ def open_database(path: Path, schema: str, version: int) -> sqlite3.Connection:
 
     Raises:
         SettingsError: it cannot be opened there, or a newer agent wrote it.
+        UnavailableError: the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -204,6 +292,8 @@ def open_database(path: Path, schema: str, version: int) -> sqlite3.Connection:
         if found == 0:
             db.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {version:d}; COMMIT;")
     except (OSError, sqlite3.DatabaseError) as error:
+        if isinstance(error, sqlite3.Error) and error.sqlite_errorcode in DISK_FULL_CODES:
+            raise UnavailableError(f"{path}: the disk is full; free some space") from error
         raise SettingsError(f"{path}: {error}; data_dir must be a folder that the agent may write") from error
     if found not in (0, version):
         db.close()

@@ -33,8 +33,10 @@ QUEUED_MAX = 200
 """Messages inside paho; the outbox has a window of its own and sends again what is refused here."""
 PACKET_BYTES_MAX = MESSAGE_BYTES_MAX + 4096
 
-REFUSED_CODES = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x8E, 0x90, 0x95, 0x98, 0x9A, 0x9B})
-"""MQTT 5, section 2.4: reasons that asking again does not cure, such as not authorized or taken over."""
+REFUSED_CODES = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x90, 0x95, 0x98, 0x9A, 0x9B})
+"""MQTT 5, section 2.4: reasons that asking again does not cure, such as not authorized."""
+TAKEN_OVER_CODE = 0x8E
+"""The same: another connection with this client id has come."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Up:
 class Down:
     """No connection, and why; told once for each dial."""
 
-    reason: Literal["unavailable", "refused"]
+    reason: Literal["unavailable", "refused", "taken-over"]
     sentence: str
 
 
@@ -258,6 +260,8 @@ def _session() -> Properties:
 
 
 def _down(code: ReasonCode) -> Down:
+    if code.value == TAKEN_OVER_CODE:
+        return Down("taken-over", "another connection with this device's id has taken the session over")
     return Down("refused" if code.value in REFUSED_CODES else "unavailable", f"the broker said: {code}")
 
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import assert_never
 
-from contract.messages import Lane
+from contract.link import RANGES_MAX, Dropped, DroppedRange, Why
+from contract.messages import Lane, encode
+from edge_agent.link.tally import Tally
 
 Instant = float
 """Seconds of a clock that never jumps."""
@@ -24,6 +26,16 @@ RESEND_WAIT_MAX_S = 60.0
 """Each round without an answer doubles the wait up to here, so that a cloud that is away is not flooded."""
 ROW_OVERHEAD_BYTES = 160
 """Of the disk, for each message beside its body: 110 were measured on SQLite 3.40 with a short topic."""
+DECLARE_EVERY_S = 60.0
+"""What was dropped is declared no more often, unless one declaration is full."""
+WORK_SHARE = 0.9
+"""Above this share of the bounds new work is refused, so that what is under way can still be told."""
+RESERVE_EVERY_S = 30.0
+"""How often a disk that was full is tried again."""
+SILENT_TIMEOUTS = 6
+"""So many times `ack_timeout_s` without any acknowledgement, and the connection is given up."""
+SILENT_MAX_S = 3600.0
+"""Each connection given up so doubles the patience up to here: it may be the cloud that is away."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,8 @@ class Bounds:
     bytes_max: int
     window: int
     ack_timeout_s: float
+    age_max_s: float = float("inf")
+    """Telemetry that is older is dropped."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +73,43 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Unwritten:
-    """The disk did not take a message that was to be appended; it never existed."""
+    """The disk did not take a message that was to be appended; it never existed.
 
+    Of several, also declarations, the last is told first: the last number of a lane is given anew.
+    """
+
+    lane: Lane
+    seq: int
+
+
+@dataclass(frozen=True)
+class Undeclared:
+    """The disk did not take a declaration that was to be kept; its ranges wait for the next one."""
+
+    seq: int
+    ranges: tuple[DroppedRange, ...]
+
+
+@dataclass(frozen=True)
+class DiskFull:
+    """The disk took nothing, and the reserve was given up for what must be kept."""
+
+
+@dataclass(frozen=True)
+class ReserveMade:
+    """There is room again, and the reserve has its place."""
+
+
+@dataclass(frozen=True)
+class ClockTrusted:
+    """From now on it is known when this boot's samples were taken."""
+
+
+@dataclass(frozen=True)
+class Undatable:
+    """Nobody will ever know when this sample of an earlier boot was taken."""
+
+    boot: str
     lane: Lane
     seq: int
 
@@ -89,7 +138,19 @@ class TimePassed:
     """The deadline has come."""
 
 
-Event = Recorded | Unwritten | Acked | Connected | Disconnected | TimePassed
+Event = (
+    Recorded
+    | Unwritten
+    | Undeclared
+    | DiskFull
+    | ReserveMade
+    | ClockTrusted
+    | Undatable
+    | Acked
+    | Connected
+    | Disconnected
+    | TimePassed
+)
 
 
 @dataclass(frozen=True)
@@ -112,11 +173,25 @@ class Forget:
 
 @dataclass(frozen=True)
 class Drop:
-    """Delete one message that the cloud does not have; it is counted."""
+    """Delete one message that the cloud does not have, and write down `pending` with it, both or neither.
+
+    `pending` is everything that is dropped and not declared yet.
+    """
 
     boot: str
     lane: Lane
     seq: int
+    pending: tuple[DroppedRange, ...]
+
+
+@dataclass(frozen=True)
+class Declare:
+    """Append `body`, which tells the cloud of `ranges`, as a `must` event; `pending` is what is then left."""
+
+    seq: int
+    body: bytes
+    ranges: tuple[DroppedRange, ...]
+    pending: tuple[DroppedRange, ...]
 
 
 @dataclass(frozen=True)
@@ -137,10 +212,22 @@ class Refuse:
 
 @dataclass(frozen=True)
 class Skip:
-    """The message of this event is dropped at once, and counted: there is no room that it may take."""
+    """The message of this event is dropped at once, because there is no room for it; `pending` counts it."""
+
+    pending: tuple[DroppedRange, ...]
 
 
-Effect = Append | Forget | Drop | Publish | Refuse | Skip
+@dataclass(frozen=True)
+class MakeReserve:
+    """Try to make the reserve again; `ReserveMade` if there was room."""
+
+
+@dataclass(frozen=True)
+class HangUp:
+    """Give the connection up: nobody has answered on it for long."""
+
+
+Effect = Append | Forget | Drop | Declare | Publish | Refuse | Skip | MakeReserve | HangUp
 
 
 @dataclass(slots=True)
@@ -182,19 +269,54 @@ class _Lane:
 
 
 class Outbox:
-    """One device's outbox. `boot` is the running boot, `stored` what earlier ones left, oldest first."""
+    """One device's outbox. `boot` is the running boot, `stored` what earlier ones left, oldest first.
 
-    def __init__(self, boot: str, stored: Iterable[Stored], bounds: Bounds) -> None:
+    `pending` is what they dropped and did not declare; samples wait for `clock_trusted`.
+    """
+
+    def __init__(
+        self,
+        boot: str,
+        stored: Iterable[Stored],
+        bounds: Bounds,
+        pending: Iterable[DroppedRange] = (),
+        *,
+        clock_trusted: bool = True,
+    ) -> None:
         self.boot = boot
         self.connected = False
+        self.clock_trusted = clock_trusted
+        self.scarce = False
+        """The disk was full, and the reserve is in use: only what must be kept is written."""
         self.rows = 0
         self.bytes = 0
         self.dropped = 0
         self.refused = 0
+        self._must_rows = 0
+        self._must_bytes = 0
         self._bounds = bounds
+        self._tally = Tally(boot, pending)
+        self._declare_at: Instant = -DECLARE_EVERY_S
+        self._reserve_at: Instant = 0.0
+        self._silent_since: Instant | None = None
+        self._patience_s = SILENT_TIMEOUTS * bounds.ack_timeout_s
         self._lanes = {lane: _Lane(boot, bounds.ack_timeout_s) for lane in LANES}
         for row in stored:
             self._take_over(row)
+
+    @property
+    def pending(self) -> tuple[DroppedRange, ...]:
+        """What is dropped and not declared yet."""
+        return self._tally.ranges
+
+    @property
+    def full(self) -> bool:
+        """Whether new work is to be refused: little more than what is under way could still be told."""
+        return (
+            self.scarce
+            or self._must_rows > WORK_SHARE * self._bounds.rows_max
+            or self._must_bytes > WORK_SHARE * self._bounds.bytes_max
+        )
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
         """What follows from `event`, in the order in which it must be done."""
@@ -202,32 +324,64 @@ class Outbox:
         match event:
             case Recorded():
                 effects += self._record(event, now)
-            case Unwritten(lane, seq):
-                self._unwrite(lane, seq)
+            case Unwritten() | Undeclared() | DiskFull():
+                self._bear(event, now)
+                return []  # nothing is tried on a disk that has just said no
+            case ReserveMade():
+                self.scarce = False
+            case ClockTrusted():
+                self.clock_trusted = True
+            case Undatable(boot, lane, seq):
+                effects += self._discard(boot, lane, seq)
             case Acked():
-                effects += self._acknowledge(event)
-            case Connected():
-                self._set_connected(True)
-            case Disconnected():
-                self._set_connected(False)
+                effects += self._acknowledge(event, now)
+            case Connected() | Disconnected():
+                self._set_connected(isinstance(event, Connected))
             case TimePassed():
-                pass
+                effects += self._look_around(now)
             case _:
                 assert_never(event)
+        effects += self._declare(now)
         if self.connected:
             for lane in LANES:
                 effects += self._send(lane, now)
         return effects
 
     def deadline(self) -> Instant | None:
-        """When something must be sent again, if nothing happens before."""
-        waits = (
+        """When something must be done, if nothing happens before."""
+        waits = [
             row.sent + lane.wait_s
             for lane in self._lanes.values()
-            for _, row in islice(lane.rows(), self._bounds.window)
+            for _, row in self._window(lane)
             if row.sent is not None
-        )
+        ]
+        if self.scarce:
+            waits.append(self._reserve_at)
+        if self.connected and self._tally:
+            waits.append(self._declare_at)
+        if self._silent_since is not None:
+            waits.append(self._silent_since + self._patience_s)
         return min(waits, default=None)
+
+    def _bear(self, event: Unwritten | Undeclared | DiskFull, now: Instant) -> None:
+        match event:
+            case Unwritten(lane, seq):
+                self._unwrite(lane, seq)
+            case Undeclared(seq, ranges):
+                self._take_back(Lane.EVENTS, seq)
+                self._tally.put_back(ranges)
+                self._declare_at = now + DECLARE_EVERY_S
+            case DiskFull():
+                self.scarce, self._reserve_at = True, now + RESERVE_EVERY_S
+
+    def _look_around(self, now: Instant) -> Iterator[Effect]:
+        if self.scarce and now >= self._reserve_at:
+            self._reserve_at = now + RESERVE_EVERY_S
+            yield MakeReserve()
+        if self._silent_since is not None and now >= self._silent_since + self._patience_s:
+            self._patience_s = min(2 * self._patience_s, max(SILENT_MAX_S, self._patience_s))
+            self._set_connected(False)
+            yield HangUp()
 
     def _take_over(self, row: Stored) -> None:
         assert row.boot != self.boot, "a boot is used once"
@@ -239,27 +393,34 @@ class Outbox:
         self._add(stream, _Row(row.seq, row.size, row.must, row.since))
 
     def _record(self, event: Recorded, now: Instant) -> Iterator[Effect]:
-        while not self._fits(event.size):
+        yield from self._drop_aged(now)
+        if self.scarce and not event.must:
+            yield self._skip(event.lane, Why.DISK)
+            return
+        while (why := self._lacks(event.size)) is not None:
             oldest = self._oldest_droppable()
             if oldest is None:
                 if event.must:
                     self.refused += 1
                     yield Refuse()
                 else:
-                    self.dropped += 1
-                    yield Skip()
+                    yield self._skip(event.lane, why)
                 return
-            yield self._drop(*oldest)
-        lane = self._lanes[event.lane]
-        lane.last_seq += 1
-        self._add(lane.current, _Row(lane.last_seq, event.size, event.must, now))
-        yield Append(event.lane, lane.last_seq, event.must)
+            yield self._drop(*oldest, why)
+        yield Append(event.lane, self._number(event.lane, event.size, event.must, now), event.must)
 
-    def _fits(self, size: int) -> bool:
-        return (
-            self.rows < self._bounds.rows_max
-            and self.bytes + size + ROW_OVERHEAD_BYTES <= self._bounds.bytes_max
-        )
+    def _number(self, name: Lane, size: int, must: bool, now: Instant) -> int:
+        lane = self._lanes[name]
+        lane.last_seq += 1
+        self._add(lane.current, _Row(lane.last_seq, size, must, now))
+        return lane.last_seq
+
+    def _lacks(self, size: int) -> Why | None:
+        if self.rows >= self._bounds.rows_max:
+            return Why.ROWS
+        if self.bytes + size + ROW_OVERHEAD_BYTES > self._bounds.bytes_max:
+            return Why.BYTES
+        return None
 
     def _oldest_droppable(self) -> tuple[Lane, _Stream, int] | None:
         """Bulk goes before what people wait for."""
@@ -270,28 +431,94 @@ class Outbox:
                         return lane, stream, position
         return None
 
-    def _drop(self, lane: Lane, stream: _Stream, position: int) -> Drop:
+    def _drop_aged(self, now: Instant) -> Iterator[Effect]:
+        while True:
+            oldest = self._oldest_droppable()
+            if oldest is None or oldest[0] is not Lane.TELEMETRY:
+                return
+            _, stream, position = oldest
+            if now - stream.rows[position].since <= self._bounds.age_max_s:
+                return
+            yield self._drop(*oldest, Why.AGE)
+
+    def _drop(self, lane: Lane, stream: _Stream, position: int, why: Why) -> Drop:
         row = stream.rows[position]
         assert not row.must
         del stream.rows[position]
         self._remove(row)
         self.dropped += 1
         self._lanes[lane].tidy()
-        return Drop(stream.boot, lane, row.seq)
+        self._tally.note(stream.boot, lane, row.seq, why)
+        return Drop(stream.boot, lane, row.seq, self._tally.ranges)
+
+    def _skip(self, lane: Lane, why: Why) -> Skip:
+        self.dropped += 1
+        self._tally.note_unnumbered(lane, why)
+        return Skip(self._tally.ranges)
+
+    def _discard(self, boot: str, lane: Lane, seq: int) -> Iterator[Effect]:
+        for stream in self._lanes[lane].streams:
+            for position, row in enumerate(stream.rows):
+                if (stream.boot, row.seq) == (boot, seq):
+                    yield self._drop(lane, stream, position, Why.CLOCK)
+                    return
+
+    def _declare(self, now: Instant) -> Iterator[Effect]:
+        """Tell the cloud what was dropped, if it is time; what takes no room then waits for another time."""
+        if not self._tally:
+            return
+        due = self.connected and now >= self._declare_at
+        if not due and (len(self._tally) < RANGES_MAX or self.scarce):
+            return
+        while True:
+            ranges = self._tally.first()
+            body = encode(Dropped(ranges=list(ranges)))
+            why = self._lacks(len(body))
+            if why is None:
+                break
+            oldest = self._oldest_droppable()
+            if oldest is None:
+                self._declare_at = now + DECLARE_EVERY_S
+                return
+            yield self._drop(*oldest, why)
+        self._tally.declared(ranges)
+        self._declare_at = now + DECLARE_EVERY_S
+        seq = self._number(Lane.EVENTS, len(body), True, now)
+        yield Declare(seq, body, ranges, self._tally.ranges)
 
     def _unwrite(self, lane: Lane, seq: int) -> None:
-        stream = self._lanes[lane].current
+        taken = self._take_back(lane, seq)
+        if taken is None:
+            return
+        row, numbered = taken
+        if row.must:
+            self.refused += 1
+            return
+        self.dropped += 1
+        if numbered:
+            self._tally.note(self.boot, lane, seq, Why.DISK)
+        else:
+            self._tally.note_unnumbered(lane, Why.DISK)
+
+    def _take_back(self, name: Lane, seq: int) -> tuple[_Row, bool] | None:
+        """The row that never was, and whether its number stays a gap: the last one is given anew."""
+        lane = self._lanes[name]
+        stream = lane.current
         for position, row in enumerate(stream.rows):
             if row.seq == seq:
                 del stream.rows[position]
                 self._remove(row)
-                if row.must:
-                    self.refused += 1
-                else:
-                    self.dropped += 1
-                return
+                last = seq == lane.last_seq
+                if last:
+                    lane.last_seq -= 1
+                    stream.sent_to = min(stream.sent_to, lane.last_seq)
+                return row, not last
+        return None
 
-    def _acknowledge(self, event: Acked) -> Iterator[Effect]:
+    def _acknowledge(self, event: Acked, now: Instant) -> Iterator[Effect]:
+        self._patience_s = SILENT_TIMEOUTS * self._bounds.ack_timeout_s
+        if self._silent_since is not None:
+            self._silent_since = now
         lane = self._lanes.get(event.lane)
         stream = next((s for s in lane.streams if s.boot == event.boot), None) if lane else None
         if lane is None or stream is None or not stream.rows or stream.rows[0].seq > event.seq:
@@ -302,19 +529,27 @@ class Outbox:
             self._remove(stream.rows.popleft())
         lane.wait_s = self._bounds.ack_timeout_s
         lane.tidy()
+        if not any(row.sent is not None for each in self._lanes.values() for _, row in self._window(each)):
+            self._silent_since = None
         yield Forget(event.boot, event.lane, event.seq)
 
     def _set_connected(self, connected: bool) -> None:
         self.connected = connected
+        self._silent_since = None
         for lane in self._lanes.values():
             lane.wait_s = self._bounds.ack_timeout_s
-            for _, row in islice(lane.rows(), self._bounds.window):
+            for _, row in self._window(lane):
                 row.sent = None
+
+    def _window(self, lane: _Lane) -> Iterator[tuple[_Stream, _Row]]:
+        return islice(lane.rows(), self._bounds.window)
 
     def _send(self, name: Lane, now: Instant) -> Iterator[Effect]:
         lane = self._lanes[name]
         late = False
-        for stream, row in islice(lane.rows(), self._bounds.window):
+        for stream, row in self._window(lane):
+            if name is Lane.TELEMETRY and stream is lane.current and not self.clock_trusted:
+                break  # nobody knows yet when these samples were taken
             if row.sent is not None:
                 if now < row.sent + lane.wait_s:
                     continue
@@ -322,6 +557,8 @@ class Outbox:
             if row.historical is None:
                 row.historical = name is Lane.TELEMETRY and now - row.since > HISTORICAL_AFTER_S
             row.sent = now
+            if self._silent_since is None:
+                self._silent_since = now
             stream.sent_to = max(stream.sent_to, row.seq)
             yield Publish(stream.boot, name, row.seq, row.historical, stream.rows[0].seq)
         if late:
@@ -331,9 +568,15 @@ class Outbox:
         stream.rows.append(row)
         self.rows += 1
         self.bytes += row.size + ROW_OVERHEAD_BYTES
+        if row.must:
+            self._must_rows += 1
+            self._must_bytes += row.size + ROW_OVERHEAD_BYTES
 
     def _remove(self, row: _Row) -> None:
         self.rows -= 1
         self.bytes -= row.size + ROW_OVERHEAD_BYTES
+        if row.must:
+            self._must_rows -= 1
+            self._must_bytes -= row.size + ROW_OVERHEAD_BYTES
         assert self.rows >= 0
         assert self.bytes >= 0

@@ -10,12 +10,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, assert_never
 
 import msgspec
 
 from contract import topics
 from contract.errors import MalformedError
+from contract.link import Reconnect, check_reconnect
 from contract.messages import (
     AT_MAX_MS,
     AT_MIN_MS,
@@ -30,26 +32,37 @@ from contract.messages import (
 from edge_agent.errors import RefusedError, UnavailableError
 from edge_agent.link import outbox as o
 from edge_agent.link import reconnection as r
-from edge_agent.link.journal import Deletion, Journal, Kept, Message
+from edge_agent.link.dating import Stamp
+from edge_agent.link.journal import Deletion, Journal, Message
+from edge_agent.link.keeping import Keeper, as_sent, stored_rows, undatable
 from edge_agent.link.mqtt import Arrived, Down, Outgoing, Transport, Up
+from edge_agent.link.reserve import NoReserve, Reserve
 from edge_agent.ports import Handler
 
 log = logging.getLogger(__name__)
 
 ENVELOPE_BYTES_MAX = 512
 """What an envelope adds to a body at most."""
+TAKEN_OVER = (
+    "another machine uses this device's certificate: find it (a copied disk, a spare that was not enrolled), "
+    "revoke the certificate in the control plane, and enrol the right machine anew"
+)
 TURN_MAX = 200
 """Events that are taken in one turn, so that one transaction stays short."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What the outbox holds and has refused or dropped since this boot; `bytes` with the overhead of rows."""
+    """What the outbox holds and has refused or dropped since this boot; `bytes` with the overhead of rows.
+
+    `taken_over` is how often another with this device's id took the connection.
+    """
 
     waiting: int
     bytes: int
     dropped: int
     refused: int
+    taken_over: int
 
 
 @dataclass(frozen=True)
@@ -63,11 +76,29 @@ class _Order:
     taken: "asyncio.Future[None]"
 
 
-_Item = _Order | o.Acked | Up | Down | Arrived
+@dataclass(frozen=True)
+class _Redial:
+    """A wish to connect anew, and the future that tells that the old connection is gone."""
+
+    begun: "asyncio.Future[None]"
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the transport reports of the dial with this number."""
+
+    dial: int
+    report: Up | Down | Arrived
+
+
+_Item = _Order | o.Acked | o.Undatable | o.ReserveMade | _Redial | _Told
 
 
 class Link:
-    """The link of one device; see `edge_agent.ports.Link` for what each call promises."""
+    """The link of one device; see `edge_agent.ports.Link` for what each call promises.
+
+    `floor_ms` says which time has surely passed (ms since 1970 UTC): a clock that says less is not trusted.
+    """
 
     def __init__(
         self,
@@ -81,6 +112,9 @@ class Link:
         journal: Journal,
         transport: Transport,
         chance: r.Chance,
+        reserve: Reserve | None = None,
+        stamp: Stamp | None = None,
+        floor_ms: Callable[[], int] = lambda: AT_MIN_MS,
     ) -> None:
         self._device = device
         self._kind = kind
@@ -89,14 +123,24 @@ class Link:
         self._boot = boot
         self._journal = journal
         self._transport = transport
-        self._outbox = o.Outbox(boot, _stored(journal.kept(), boot), bounds)
+        self._floor_ms = floor_ms
+        self._stamp = stamp or Stamp(time.monotonic())
+        self._stamp.look(_clock_ms(), floor_ms(), time.monotonic())
+        self._dated = self._stamp.trusted
+        kept = [row for row in journal.kept() if row.boot != boot]
+        stored = stored_rows(kept, time.monotonic(), _clock_ms() if self._dated else None)
+        self._outbox = o.Outbox(boot, stored, bounds, journal.pending(), clock_trusted=self._dated)
+        self._keeper = Keeper(journal, reserve or NoReserve(), self._outbox)
         self._reconnection = r.Reconnection(chance, time.monotonic())
-        self._items: deque[_Item] = deque()
+        self._items: deque[_Item] = deque(
+            o.Undatable(row.boot, row.lane, row.seq) for row in kept if undatable(row)
+        )
         self._wake = asyncio.Event()
-        self._handlers: dict[str, list[Handler]] = {"ack": [self._on_ack]}
+        self._handlers: dict[str, list[Handler]] = {"ack": [self._on_ack], "reconnect": [self._on_reconnect]}
         self._connected: list[Callable[[], None]] = []
         self._disconnected: list[Callable[[], None]] = []
-        self._unforgotten: list[Deletion] = []
+        self._turned_away: list[Callable[[str], None]] = []
+        self._dials = 0
         self.malformed = 0
 
     @property
@@ -113,7 +157,16 @@ class Link:
     def counts(self) -> Counts:
         """For telemetry and diagnostics."""
         box = self._outbox
-        return Counts(box.rows, box.bytes, box.dropped, box.refused)
+        return Counts(box.rows, box.bytes, box.dropped, box.refused, self._reconnection.taken_over)
+
+    @property
+    def full(self) -> bool:
+        """Whether no new work may begin; see `edge_agent.ports.Link`."""
+        return self._outbox.full
+
+    def stamp(self) -> int:
+        """The moment for a sample; see `edge_agent.ports.Link`."""
+        return self._stamp.now(_clock_ms(), self._floor_ms(), time.monotonic())
 
     async def send(
         self, topic_name: str, ids: Mapping[str, str], body: msgspec.Struct, *, lane: Lane, must: bool
@@ -130,7 +183,7 @@ class Link:
             )
         topic = topics.build(topic_name, root=self._root, device=self._device, **ids)
         taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._put(_Order(o.Recorded(lane, must, len(data)), topic, data, _wall_ms(), taken))
+        self._put(_Order(o.Recorded(lane, must, len(data)), topic, data, self.stamp(), taken))
         await taken
 
     def publish(
@@ -162,9 +215,20 @@ class Link:
         """Before `run`: call `handler` whenever the link has gone down."""
         self._disconnected.append(handler)
 
+    def on_refused(self, handler: Callable[[str], None]) -> None:
+        """Before `run`: call `handler` with a sentence whenever the broker, or TLS, has said no."""
+        self._turned_away.append(handler)
+
+    async def redial(self) -> None:
+        """Connect anew at once; when this returns, nothing more is heard of the connection before."""
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._put(_Redial(begun))
+        await begun
+
     async def run(self) -> None:
         """Keep the link until cancelled; then say offline and end."""
         try:
+            await self._make_reserve()
             while True:
                 await self._wait()
                 taken = [self._items.popleft() for _ in range(min(len(self._items), TURN_MAX))]
@@ -188,14 +252,18 @@ class Link:
         """One round: ask the cores, write, publish, tell."""
         now = time.monotonic()
         self._reconnect(r.TimePassed(), now)
-        effects: list[o.Effect] = []
+        effects = await self._look_at_the_clock(now)
         orders: dict[tuple[Lane, int], _Order] = {}
         for item in items:
             effects += self._take(item, now, orders)
         effects += self._outbox.handle(o.TimePassed(), now)
-        written = await self._write(effects, orders)
-        for order in orders.values():
-            _tell(order, None if written or not order.event.must else _refused(order))
+        refused = await self._write(effects, orders)
+        for key, order in orders.items():
+            _tell(order, _refused(order) if key in refused and order.event.must else None)
+        if any(isinstance(effect, o.HangUp) for effect in effects):
+            self._give_up(now)
+        if any(isinstance(effect, o.MakeReserve) for effect in effects):
+            await self._make_reserve()
         publishes = [effect for effect in effects if isinstance(effect, o.Publish)]
         for outgoing in await asyncio.to_thread(self._sealed, publishes) if publishes else []:
             if self.connected:
@@ -214,19 +282,39 @@ class Link:
                         case o.Skip():
                             _tell(item, None)
                 return effects
+            case o.Acked() | o.Undatable() | o.ReserveMade():
+                return self._outbox.handle(item, now)
+            case _Redial():
+                return self._dial_anew(item, now)
+            case _Told():
+                return self._hear(item.report, now) if item.dial == self._dials else []
+            case _:
+                assert_never(item)
+
+    def _hear(self, report: Up | Down | Arrived, now: float) -> list[o.Effect]:
+        match report:
             case Up():
                 self._reconnect(r.Established(), now)
                 return self._outbox.handle(o.Connected(), now) if self._come_up() else []
             case Down():
-                self._go_down(item, now)
+                self._go_down(report, now)
                 return self._outbox.handle(o.Disconnected(), now)
             case Arrived():
-                self._deliver(item)
+                self._deliver(report)
                 return []
-            case o.Acked():
-                return self._outbox.handle(item, now)
             case _:
-                assert_never(item)
+                assert_never(report)
+
+    def _dial_anew(self, item: _Redial, now: float) -> list[o.Effect]:
+        was_up = self.connected
+        self._reconnect(r.Asked(), now)
+        log.info("link_dialed_anew", extra={"was_up": was_up})
+        if was_up:
+            for handler in self._disconnected:
+                handler()
+        if not item.begun.done():
+            item.begun.set_result(None)
+        return self._outbox.handle(o.Disconnected(), now)
 
     def _come_up(self) -> bool:
         if not self.connected:
@@ -246,12 +334,21 @@ class Link:
         if was_up:
             for handler in self._disconnected:
                 handler()
+        if event.reason == "taken-over":
+            log.error(
+                "link_taken_over", extra={"times": self._reconnection.taken_over, "sentence": TAKEN_OVER}
+            )
+        if event.reason == "refused":
+            for turned_away in self._turned_away:
+                turned_away(event.sentence)
 
     def _reconnect(self, event: r.Event, now: float) -> None:
         for effect in self._reconnection.handle(event, now):
             match effect:
                 case r.Dial():
-                    self._transport.dial(self._filters(), self._presence(online=False), self._put)
+                    self._dials += 1
+                    report = partial(self._told, self._dials)
+                    self._transport.dial(self._filters(), self._presence(online=False), report)
                 case r.HangUp():
                     self._transport.hang_up()
                     log.warning(
@@ -260,30 +357,51 @@ class Link:
                 case _:
                     assert_never(effect)
 
-    async def _write(self, effects: Sequence[o.Effect], orders: Mapping[tuple[Lane, int], _Order]) -> bool:
-        """Whether the disk took it; if not, what was to be appended never existed."""
+    def _give_up(self, now: float) -> None:
+        self._transport.hang_up()
+        self._go_down(
+            Down("unavailable", "nothing was acknowledged for long: the connection is given up"), now
+        )
+
+    async def _write(
+        self, effects: Sequence[o.Effect], orders: Mapping[tuple[Lane, int], _Order]
+    ) -> set[tuple[Lane, int]]:
+        """Which of `orders` the disk did not take; they never existed."""
+        appends = {
+            key: Message(self._boot, *key, order.event.must, order.at, order.topic, order.body)
+            for key, order in orders.items()
+        }
+        declared = {(Lane.EVENTS, e.seq): e for e in effects if isinstance(e, o.Declare)}
+        topic = topics.build("dropped", root=self._root, device=self._device)
+        for key, e in declared.items():
+            appends[key] = Message(self._boot, *key, True, self.stamp(), topic, e.body)
+            log.warning("messages_dropped", extra={"count": sum(each.count for each in e.ranges)})
         deletions = [
             Deletion(e.boot, e.lane, 0 if isinstance(e, o.Forget) else e.seq, e.seq)
             for e in effects
             if isinstance(e, o.Forget | o.Drop)
         ]
-        appends = [
-            Message(self._boot, lane, seq, order.event.must, order.at, order.topic, order.body)
-            for (lane, seq), order in orders.items()
-        ]
-        deletions = [*self._unforgotten, *deletions]
-        if not appends and not deletions:
-            return True
+        return await self._keeper.write(appends, declared, deletions, time.monotonic())
+
+    async def _make_reserve(self) -> None:
+        if not await self._keeper.make_reserve():
+            self._outbox.handle(o.DiskFull(), time.monotonic())
+        elif self._outbox.scarce:
+            self._put(o.ReserveMade())
+
+    async def _look_at_the_clock(self, now: float) -> list[o.Effect]:
+        """Once the clock is trusted, write down when this boot began; only then may its samples go."""
+        self._stamp.look(_clock_ms(), self._floor_ms(), now)
+        if self._dated or self._stamp.origin is None:
+            return []
         try:
-            await asyncio.to_thread(self._journal.write, appends, deletions)
+            await asyncio.to_thread(self._journal.date, self._boot, self._stamp.origin)
         except UnavailableError as error:
-            log.error("outbox_not_written", extra={"sentence": str(error), "messages": len(appends)})  # noqa: TRY400 the sentence says it all
-            self._unforgotten = deletions
-            for lane, seq in orders:
-                self._outbox.handle(o.Unwritten(lane, seq), time.monotonic())
-            return False
-        self._unforgotten = []
-        return True
+            log.error("clock_not_written", extra={"sentence": str(error)})  # noqa: TRY400 the same
+            return []
+        self._dated = True
+        log.warning("clock_trusted", extra={"origin": self._stamp.origin})
+        return self._outbox.handle(o.ClockTrusted(), now)
 
     def _sealed(self, publishes: Sequence[o.Publish]) -> list[Outgoing]:
         """The messages as they go to the broker; what is no longer in the journal is left out."""
@@ -291,12 +409,13 @@ class Link:
         for p in publishes:
             message = self._journal.read(p.boot, p.lane, p.seq)
             if message is not None:
+                at, body = as_sent(message, _wall_ms())
                 payload = seal(
-                    message.body,
+                    body,
                     boot=p.boot,
                     lane=p.lane,
                     seq=p.seq,
-                    at=message.at,
+                    at=at,
                     sent=_wall_ms(),
                     historical=p.historical,
                     kept_from=p.kept_from,
@@ -308,7 +427,14 @@ class Link:
         return [topics.subscription(name, root=self._root, device=self._device) for name in self._handlers]
 
     def _presence(self, *, online: bool) -> Outgoing:
-        presence = Presence(boot=self._boot, at=_wall_ms(), online=online, kind=self._kind, agent=self._agent)
+        presence = Presence(
+            boot=self._boot,
+            at=_wall_ms(),
+            online=online,
+            kind=self._kind,
+            agent=self._agent,
+            connection=self._dials,
+        )
         topic = topics.build("presence", root=self._root, device=self._device)
         return Outgoing(topic, encode(presence), 1, retained=True)
 
@@ -325,24 +451,28 @@ class Link:
         ack = read(payload, Ack)
         self._put(o.Acked(ack.boot, ack.lane, ack.seq))
 
+    def _on_reconnect(self, _ids: Mapping[str, str], payload: bytes) -> None:
+        told = read(payload, Reconnect)
+        check_reconnect(told)
+        # Not by way of the queue: the loss that it speaks of may stand there already.
+        self._reconnect(r.Told(told.min_s, told.max_s, told.valid_s), time.monotonic())
+
+    def _told(self, dial: int, report: Up | Down | Arrived) -> None:
+        self._put(_Told(dial, report))
+
     def _put(self, item: _Item) -> None:
         self._items.append(item)
         self._wake.set()
 
 
-def _stored(kept: Sequence[Kept], boot: str) -> list[o.Stored]:
-    """Ages are taken by the wall clock once, here; from now on a clock that jumps changes nothing."""
-    now, wall = time.monotonic(), _wall_ms()
-    return [
-        o.Stored(k.boot, k.lane, k.seq, k.size, k.must, now - max(0, wall - k.at) / 1000)
-        for k in kept
-        if k.boot != boot
-    ]
+def _clock_ms() -> int:
+    """The wall clock as it is."""
+    return int(time.time() * 1000)
 
 
 def _wall_ms() -> int:
     """The wall clock; one that was never set says 2020, so that a message is still an envelope."""
-    return min(max(int(time.time() * 1000), AT_MIN_MS), AT_MAX_MS)
+    return min(max(_clock_ms(), AT_MIN_MS), AT_MAX_MS)
 
 
 def _refused(order: _Order) -> RefusedError:

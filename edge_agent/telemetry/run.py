@@ -1,16 +1,13 @@
 """Samples all readings every few seconds and hands them to the link as droppable messages."""
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from contract.messages import AT_MIN_MS, Lane
+from contract.messages import Lane
 from contract.telemetry import BY_NAME, Sample, TelemetryBatch, Value
 from edge_agent.ports import Link
-
-log = logging.getLogger(__name__)
 
 Readings = Callable[[], Mapping[str, Value | None]]
 """Gives metrics by name; None and what is left out could not be read."""
@@ -23,24 +20,18 @@ class Telemetry:
         self._link = link
         self._period_s = period_s
         self._readings = readings
-        self._clock_was_set = True
 
     async def run(self) -> None:
         """Sample until cancelled; the beat does not drift with the time that a sample takes."""
         started = time.monotonic()
         beat = 0
         while True:
-            await self.sample(int(time.time() * 1000))
+            await self.sample(self._link.stamp())
             beat = max(beat + 1, math.floor((time.monotonic() - started) / self._period_s))
             await asyncio.sleep(max(0.0, started + beat * self._period_s - time.monotonic()))
 
-    async def sample(self, now_ms: int) -> None:
-        """Take one sample at wall clock `now_ms`; a clock that was never set gives none: it would lie."""
-        if (now_ms >= AT_MIN_MS) != self._clock_was_set:
-            self._clock_was_set = not self._clock_was_set
-            log.warning("clock_set" if self._clock_was_set else "clock_not_set", extra={"at": now_ms})
-        if not self._clock_was_set:
-            return
+    async def sample(self, stamp: int) -> None:
+        """Take one sample at `stamp`, the link's word for now; it dates what was measured by no clock."""
         values: dict[str, Value] = {}
         for readings in self._readings:
             for name, value in readings().items():
@@ -49,7 +40,7 @@ class Telemetry:
                 if value is not None and _within(name, value):
                     values[name] = value
         if values:
-            batch = TelemetryBatch(samples=[Sample(at=now_ms, values=values)])
+            batch = TelemetryBatch(samples=[Sample(at=stamp, values=values)])
             await self._link.send("telemetry", {}, batch, lane=Lane.TELEMETRY, must=False)
 
 

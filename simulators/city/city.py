@@ -46,6 +46,7 @@ SELF_TEST_S = 20.0
 """How long a new version may take to be well; printers of a city on a laptop answer within five."""
 RECOGNISER_READY = "recogniser_ready"
 TEMPERATURE_EVERY_S = 5.0
+REVOKED_EVERY_S = 0.5
 ADMIN = "admin"
 
 Tell = Callable[[str], None]
@@ -219,13 +220,25 @@ class City:
                 "broker-config", "--out", str(self.folder.broker), "--port", str(self.ports.broker)
             )
             await self._run("broker", "mosquitto", "-c", str(self.folder.broker / "mosquitto.conf"))
+            self._begin(self._carry_revocations())
             return
         self.tell(
             "broker: iotcore on the loopback, WITHOUT certificates: this mode is for one machine only. "
-            "Install mosquitto to have mutual TLS."
+            "Install mosquitto to have mutual TLS; without it nobody can be shut out."
         )
         config = write_embedded_broker(self.folder.broker / "iotcore.toml", self.ports.broker)
         await self._run("broker", PYTHON, "-m", "iotcore", "--config", str(config), "--log-level", "CRITICAL")
+
+    async def _carry_revocations(self) -> None:
+        """What a unit does on a server: the broker reads each new list of revoked certificates."""
+        signed, read = self.folder.cloud / "pki" / "crl.pem", self.folder.broker / "crl.pem"
+        while True:
+            if signed.read_bytes() != read.read_bytes():
+                beside = read.with_name("crl.pem.new")
+                write_private(beside, signed.read_text(encoding="ascii"))
+                beside.replace(read)
+                self.children["broker"].reload()
+            await asyncio.sleep(REVOKED_EVERY_S)
 
     async def _healthy(self) -> None:
         url = f"{self.ports.pages_url}/healthz"

@@ -158,6 +158,11 @@ class Child:
         if self.running:
             _signal(self.pid, signal.SIGKILL)
 
+    def reload(self) -> None:
+        """Have it read its configuration again."""
+        if self.running:
+            _signal(self.pid, signal.SIGHUP)
+
     def terminate(self) -> None:
         """Ask it to end in order; it is started again unless it is held."""
         if self.running:

@@ -6,11 +6,13 @@ A connection that breaks is gone for both sides at once, or, half open, each sid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from simulators.world.clock import Action, Clock
 from simulators.world.faults import Fault, Faults
 from simulators.world.trace import Trace
+
+Reason = Literal["unavailable", "taken-over"]
 
 QUEUED_MAX = 1000
 """Messages that wait for one client; more are dropped, newest first, and nobody is told."""
@@ -58,18 +60,20 @@ class Wire:
 class Connection:
     """One connection of a device, with its will.
 
-    `dead`: nothing passes any more, whatever the sides believe. `unsent`: what the device's socket still
-    held is lost with its memory.
+    `dead`: nothing passes any more, whatever the sides believe. `deaf`: nothing is given to the device, and
+    both sides think that all is well. `unsent`: what the device's socket still held is lost with its memory.
+    `down` is told the reason.
     """
 
     device: str
     will: Packet
     receive: Callable[[Packet], None]
-    down: Action
+    down: Callable[[Reason], None]
     taken: Callable[[Packet], None]
     up_wire: Wire
     down_wire: Wire
     dead: bool = False
+    deaf: bool = False
     unsent: bool = False
 
 
@@ -97,6 +101,8 @@ class Broker:
         self.unreachable_for: set[str] = set()
         self.queue_max = int(faults.strength(Fault.BROKER_DROPS)) or QUEUED_MAX
         self.queued_most = 0
+        self.dials: list[tuple[float, str]] = []
+        """Every attempt to connect, with the moment at which it was begun."""
         self.presence_dropped: set[str] = set()
         """Devices of which a presence message was dropped: what is believed of them may be old."""
         self._clock = clock
@@ -117,7 +123,7 @@ class Broker:
         will: Packet,
         *,
         receive: Callable[[Packet], None],
-        down: Action,
+        down: Callable[[Reason], None],
         taken: Callable[[Packet], None],
     ) -> Connection:
         """A connection that is yet to be dialed."""
@@ -126,15 +132,18 @@ class Broker:
 
     def dial(self, connection: Connection, established: Action) -> None:
         """Connect in a moment, or tell `connection.down`."""
+        self.dials.append((self._clock.now, connection.device))
 
         def answer() -> None:
             if connection.dead:
                 return
             if not self.up or connection.device in self.unreachable_for:
                 connection.dead = True
-                connection.down()
+                connection.down("unavailable")
                 return
             session = self._sessions.setdefault(connection.device, _Session())
+            if session.connection is connection:
+                return  # a connection is made once, whatever comes twice
             if session.connection is not None:
                 self._take_over(session.connection, connection)
             session.connection = connection
@@ -173,6 +182,7 @@ class Broker:
         if self._faults.happens(Fault.LINK_CUT):
             self.cut(connection)
             return
+        connection.deaf = connection.deaf or self._faults.happens(Fault.DEAF)
         if self._faults.happens(Fault.HALF_OPEN):
             connection.dead = True
             self._break(connection, half_open=True, device_knows=False)
@@ -195,9 +205,9 @@ class Broker:
 
         self._clock.later(after(), lambda: self._lost(connection))
         if not device_knows:
-            self._clock.later(after(), connection.down)
+            self._clock.later(after(), lambda: connection.down("unavailable"))
 
-    def _lost(self, connection: Connection) -> None:
+    def _lost(self, connection: Connection, reason: Reason = "unavailable") -> None:
         """The broker notices, or the device comes anew: the will is published."""
         session = self._sessions.get(connection.device)
         if session is None or session.connection is not connection:
@@ -205,7 +215,7 @@ class Broker:
         session.connection = None
         if not connection.dead:
             connection.dead = True
-            self._clock.later(NOTICED_S, connection.down)
+            self._clock.later(NOTICED_S, lambda: connection.down(reason))
         if self.up:
             self._offer(connection.device, connection.will)
 
@@ -220,8 +230,9 @@ class Broker:
             self._clock.later(late_s, lambda: self._offer(old.device, old.will))
             self._sessions[old.device].connection = None
             old.dead = True
+            self._clock.later(late_s, lambda: old.down("unavailable"))
         else:
-            self._lost(old)
+            self._lost(old, "taken-over")
 
     # --- the consumer ---
 
@@ -305,7 +316,7 @@ class Broker:
             return
 
         def arrive() -> None:
-            if not connection.dead:
+            if not connection.dead and not connection.deaf:
                 connection.receive(packet)
 
         connection.down_wire.carry(arrive)

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from cloud.devices.presence import OFFLINE
 from cloud.documents.core import Attention, Hold
 from cloud.jobs.core import PENDING
 from cloud.watermark import ABOVE_MAX
 from contract.messages import Lane
 from contract.updates import UPDATE
+from edge_agent.link.reconnection import TAKEN_OVER_MAX_S, TAKEN_OVER_MIN_S
 from simulators.world.broker import Broker
 from simulators.world.clock import START_MS
 from simulators.world.cloud import Cloud, settled
@@ -19,6 +21,10 @@ from simulators.world.updates import FIRST_VERSION, Updater
 
 DATED_MS_MAX = 24_500
 """A line's dates are so near its words: 8 s of a line, 1 s of a timestamp, 15 s of an answer's way."""
+DATE_MS_MAX = 100
+"""A sample's date is so near its moment: offsets are rounded, and a boot's beginning is too."""
+BACK_MS_MAX = int((TAKEN_OVER_MAX_S + 60) * 1000)
+"""Whoever lost the link to another machine, or thinks that all is well, is back so soon."""
 BURST_MAX = 900
 """Messages that may wait for the control plane at once in a world of three devices."""
 
@@ -35,6 +41,7 @@ class Scene:
     broker: Broker
     cloud: Cloud
     healed_ms: int
+    now_s: float
 
 
 Checker = Callable[[Scene], Iterator[str]]
@@ -106,7 +113,7 @@ def ledger_equals_truth(scene: Scene) -> Iterator[str]:
 def queues_are_bounded(scene: Scene) -> Iterator[str]:
     """No queue, outbox or list of gaps grows beyond its bound."""
     for device in scene.devices:
-        if len(device.disk.messages) > device.bounds.rows_max + len(device.disk.deletions):
+        if len(device.disk.messages) > device.bounds.rows_max + len(device.deletions):
             yield f"{device.name} keeps {len(device.disk.messages)} messages"
         if device.on and device.boot and device.outbox.bytes > device.bounds.bytes_max:
             yield f"{device.name} keeps {device.outbox.bytes} bytes"
@@ -161,6 +168,41 @@ def lines_are_dated(scene: Scene) -> Iterator[str]:
             yield f"{segment.session} line {segment.segment} of {first}..{last} is dated {since}..{until} ms"
 
 
+def refused_only_in_need(scene: Scene) -> Iterator[str]:
+    """Nothing that must be kept is refused for a full disk while there is a reserve for it."""
+    for device in scene.devices:
+        if device.refused_without_need:
+            yield f"{device.name} refused {device.refused_without_need} messages and had its reserve"
+
+
+def samples_are_dated(scene: Scene) -> Iterator[str]:
+    """A sample of a device whose clock was right, or not set, is stored with its true moment."""
+    for device in scene.devices:
+        if device.wall.wrong:
+            continue
+        for (name, key), at in scene.cloud.db.dates.items():
+            true_ms = device.true_ms.get(key) if name == device.name else None
+            if true_ms is not None and abs(at - START_MS - true_ms) > DATE_MS_MAX:
+                yield f"{name} {_words(key)} of {true_ms} ms is dated {at - START_MS} ms"
+
+
+def nobody_fights(scene: Scene) -> Iterator[str]:
+    """Who lost the session to another machine with its identity leaves it alone for long."""
+    for device in scene.devices:
+        allowed = device.starts + scene.now_s / TAKEN_OVER_MIN_S + 1
+        if device.taken_over > allowed:
+            yield f"{device.name} was thrown out {device.taken_over} times in {scene.now_s:.0f} s"
+
+
+def nobody_dials_in_step(scene: Scene) -> Iterator[str]:
+    """No two devices dial at the very same moment, whatever they lost together."""
+    devices: dict[float, str] = {}
+    for at, device in scene.broker.dials:
+        other = devices.setdefault(at, device)
+        if other != device:
+            yield f"{other} and {device} dialed together at {at:.3f} s"
+
+
 def boards_boot(scene: Scene) -> Iterator[str]:
     """A board that is switched on runs a whole version that is well, whatever an update is doing."""
     for updater in scene.updaters:
@@ -180,6 +222,10 @@ ALWAYS: tuple[Checker, ...] = (
     closed_is_silent,
     revisions_grow,
     lines_are_dated,
+    refused_only_in_need,
+    samples_are_dated,
+    nobody_fights,
+    nobody_dials_in_step,
     boards_boot,
 )
 
@@ -207,7 +253,7 @@ def presence_is_true(scene: Scene) -> Iterator[str]:
         known = scene.cloud.db.presence.get(device.name)
         if device.name in scene.broker.presence_dropped:
             continue  # the broker dropped it and told nobody: known, and to be cured with issue B
-        if known is None or not known.online or known.boot != device.boot:
+        if known is None or known.state == OFFLINE or known.boot != device.boot:
             yield f"{device.name} is there as {device.boot}, and believed to be {known}"
 
 
@@ -256,6 +302,32 @@ def nothing_is_missing(scene: Scene) -> Iterator[str]:
                 yield f"{device.name} {_words(key)} was made, and neither arrived nor was dropped"
 
 
+def drops_are_declared(scene: Scene) -> Iterator[str]:
+    """Whatever a device dropped is declared to the cloud once, and nothing else is."""
+    for device in scene.devices:
+        told = [*scene.cloud.db.declared.get(device.name, ()), *device.disk.pending]
+        numbers = [
+            (each.boot, each.lane, seq)
+            for each in told
+            if each.from_seq
+            for seq in range(each.from_seq, each.to_seq + 1)
+        ]
+        for key in sorted(device.disk.deleted - set(numbers)):
+            yield f"{device.name} {_words(key)} was dropped, and nobody was told"
+        for key in numbers:
+            if (device.name, key) in scene.cloud.db.stored and key not in device.disk.dropped:
+                yield f"{device.name} {_words(key)} is stored, and was declared as dropped"
+        if len(numbers) > len(set(numbers)):
+            yield f"{device.name} declared a message twice"
+
+
+def reserves_are_there(scene: Scene) -> Iterator[str]:
+    """Once there is room, every device has its reserve again."""
+    for device in scene.devices:
+        if not device.disk.reserve:
+            yield f"{device.name} has no reserve"
+
+
 def finals_arrive(scene: Scene) -> Iterator[str]:
     """A final line that was said in an open part is stored, as it was said."""
     for recorder in scene.recorders:
@@ -289,7 +361,9 @@ def hall_is_heard(scene: Scene) -> Iterator[str]:
         if sitting.state != "ended" or sitting.changes[-2].state != "open":
             continue
         since, until = (change.at.timestamp() * 1000 - START_MS for change in sitting.changes[-2:])
-        since, until = max(since, scene.healed_ms + 300_000), until - 20_000
+        device = next(each for each in scene.devices if each.name == sitting.device)
+        up_ms = int(min(device.up_at * 1000 + 60_000, scene.healed_ms + BACK_MS_MAX))
+        since, until = max(since, scene.healed_ms + 300_000, up_ms), until - 20_000
         lines = scene.cloud.captions.lines.values()
         heard = {word for line in lines if line.session == session for word in said(line.text)}
         for word in range(int(-(-since // WORD_MS)) * WORD_MS, int(until), WORD_MS):
@@ -322,6 +396,8 @@ HEALED: tuple[Checker, ...] = (
     jobs_end,
     papers_and_money,
     nothing_is_missing,
+    drops_are_declared,
+    reserves_are_there,
     finals_arrive,
     recorders_follow,
     hall_is_heard,

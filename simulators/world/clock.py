@@ -51,8 +51,11 @@ class Wall:
         self._rate = 1.0
         self._step_ms = 0
         self._cold_at: float | None = None
+        self.wrong = False
+        """Whether it ever said a time that looks right and is not."""
         share = faults.strength(Fault.CLOCK_DRIFT)
         if share:
+            self.wrong = True
             self._rate += share * faults.stream(Fault.CLOCK_DRIFT).choice((-1, 1))
             faults.bites[Fault.CLOCK_DRIFT] += 1
 
@@ -72,6 +75,7 @@ class Wall:
 
     def step(self) -> None:
         """It jumps by a day, and back after some minutes."""
+        self.wrong = True
         stream = self._faults.stream(Fault.CLOCK_STEP)
         self._step_ms = stream.choice((-DAY_MS, DAY_MS))
         self._clock.later(stream.uniform(60, 400), self._set)

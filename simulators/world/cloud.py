@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from cloud.devices.presence import Known, believe
+from cloud.devices import presence as w
 from cloud.documents import core as d
 from cloud.errors import MalformedError
 from cloud.jobs import core as k
@@ -22,6 +22,7 @@ from cloud.watermark import Verdict, Watermark
 from contract import jobs as cj
 from contract.documents import Evidence, PrintJob
 from contract.errors import MalformedError as ContractMalformedError
+from contract.link import Dropped, DroppedRange, check_dropped
 from contract.messages import Envelope, Presence, open_envelope, read
 from contract.updates import ApplyUpdate, UpdateNews
 from edge_agent.documents import printing as p
@@ -46,6 +47,8 @@ SITTING_TERMS = k.Terms(
     queued_expiry=timedelta(hours=12), in_progress_timeout=timedelta(seconds=60), retries=k.RETRIES_MAX
 )
 MEMBER = Member("site", "device")
+EARS = w.Ears(words_since=START, data_since=None)
+"""Devices of the world do not sample for ever, so that their silence means nothing."""
 
 
 class KilledError(Exception):
@@ -60,8 +63,12 @@ class Database:
     stored: dict[tuple[str, Key], int] = field(default_factory=dict)
     arrived: Counter[Stream] = field(default_factory=Counter)
     """The ledger: messages that came for the first time."""
+    declared: dict[str, list[DroppedRange]] = field(default_factory=dict)
+    """What each device says that it dropped."""
+    dates: dict[tuple[str, Key], int] = field(default_factory=dict)
+    """When each sample was taken, as it says."""
     refused: Counter[str] = field(default_factory=Counter)
-    presence: dict[str, Known] = field(default_factory=dict)
+    presence: dict[str, w.Known] = field(default_factory=dict)
     facts: dict[str, d.Facts] = field(default_factory=dict)
     device_of: dict[str, str] = field(default_factory=dict)
     executions: dict[str, k.Execution] = field(default_factory=dict)
@@ -152,7 +159,7 @@ class Cloud:
             match packet.topic:
                 case "telemetry":
                     self._keep_telemetry(device, packet.body)
-                case "evidence" | "caption-final" | "updates":
+                case "evidence" | "caption-final" | "updates" | "dropped":
                     self._keep_event(device, packet)
                 case "caption-partial":
                     self.captions.on_partial(device, packet.body)
@@ -234,6 +241,7 @@ class Cloud:
         self._attempt(self._sweep_once)
 
     def _sweep_once(self) -> None:
+        self._judge()
         for job, execution in list(self.db.executions.items()):
             after = k.expire(execution, self.now)
             if after is not execution:
@@ -252,7 +260,9 @@ class Cloud:
         for key, mark in out.marks.items():
             envelope = open_envelope(payload)
             new = self.plant.counts_anew or out.messages > 0
-            self._store(device, envelope, key, mark, new, [])
+            found = device, (envelope.boot, envelope.lane, envelope.seq)
+            at = out.points[0].at if out.points else envelope.at
+            self._store(device, envelope, key, mark, new, [lambda: self.db.dates.__setitem__(found, at)])  # noqa: B023 one key a message
 
     def _keep_event(self, device: str, packet: Packet) -> None:
         try:
@@ -274,6 +284,10 @@ class Cloud:
             news = read(envelope.body, UpdateNews)
             known = self.db.standings.get((device, news.update), BEGIN)
             changes.append(lambda: self.db.standings.__setitem__((device, news.update), take(known, news)))
+        elif verdict is Verdict.NEW and packet.topic == "dropped":
+            told = read(envelope.body, Dropped)
+            check_dropped(told)
+            changes.append(lambda: self.db.declared.setdefault(device, []).extend(told.ranges))
         elif verdict is Verdict.NEW:
             try:
                 changes += self.captions.take_final(device, packet.ids, envelope)
@@ -304,14 +318,24 @@ class Cloud:
             self._broker.to_device(device, Packet("ack", {}, acked))
 
     def _believe(self, device: str, said: Presence) -> None:
-        known = self.db.presence.get(device, Known(False, ""))
-        now = self.plant.believe(known, said) or believe(known, said)
+        known = self.db.presence.get(device, w.Known())
+        connection = said.connection if isinstance(said.connection, int) else 0
+        event = self.plant.said(known, w.Said(said.online, said.boot, connection))
+        now = w.handle(known, event, self.now, EARS, w.Limits())
         if now == known:
             return
         self._commit(lambda: self.db.presence.__setitem__(device, now))
-        self._trace("cloud", f"{device} is {'online' if now.online else 'offline'}, {now.boot}")
-        if now.online:
+        self._trace("cloud", f"{device} is {now.state}, {now.boot}")
+        if now.came_at != known.came_at:
             self._broker.to_device(device, Packet("jobs", {}, j.Notified()))
+
+    def _judge(self) -> None:
+        """A will holds, or does not."""
+        for device, known in list(self.db.presence.items()):
+            now = w.handle(known, w.TimePassed(), self.now, EARS, w.Limits())
+            if now != known:
+                self._commit(lambda d=device, n=now: self.db.presence.__setitem__(d, n))  # type: ignore[misc]  # mypy types no defaults of lambdas
+                self._trace("cloud", f"{device} is {now.state}, {now.cause}")
 
     # --- jobs ---
 

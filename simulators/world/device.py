@@ -11,14 +11,18 @@ from typing import Any, assert_never
 import msgspec
 
 from contract.jobs import Execution, Status
-from contract.messages import Lane, Presence, encode, seal
+from contract.link import DroppedRange
+from contract.messages import AT_MIN_MS, Lane, Presence, encode, seal
 from edge_agent.documents import printing as p
 from edge_agent.jobs import core as j
 from edge_agent.jobs.server_time import ServerClock
 from edge_agent.link import outbox as o
 from edge_agent.link import reconnection as r
+from edge_agent.link.dating import Stamp
+from edge_agent.link.journal import Message as Read
+from edge_agent.link.keeping import as_sent, stored_rows, undatable
 from edge_agent.ports import Outcome, ServerTime
-from simulators.world.broker import Broker, Connection, Packet
+from simulators.world.broker import Broker, Connection, Packet, Reason
 from simulators.world.clock import Action, Clock, Wall
 from simulators.world.disk import Disk, FullError, Key, Message
 from simulators.world.faults import Fault, Faults
@@ -27,6 +31,8 @@ from simulators.world.trace import Trace
 
 OFF_MIN_S, OFF_MAX_S = 1.0, 60.0
 RESTART_S = 2.0
+FLOOR_MS = AT_MIN_MS
+"""What every device knows to have passed."""
 SYNC = "sync"
 
 Perform = Callable[["Device", Execution], None]
@@ -80,10 +86,24 @@ class Device:
     def __post_init__(self) -> None:
         self.life = 0
         self.boot = ""
+        self.connections = 0
         self.resuming = False
         self.wall = Wall(self.clock, self.faults)
         self.dropped = 0
         """Of this life, counted by what was done and not by what the outbox says."""
+        self.starts = 0
+        self.taken_over = 0
+        """Of all lives."""
+        self.up_at = 0.0
+        """When the link last came up."""
+        self.refused_without_need = 0
+        """Messages that must be kept, and were refused although the reserve was there."""
+        self.deletions: list[Key] = []
+        """What a full disk did not delete; it is deleted with the next write."""
+        self.true_ms: dict[Key, int] = {}
+        """When each sample was really taken."""
+        self._pending: tuple[DroppedRange, ...] = ()
+        self._dated = False
         self.overruled: set[j.Key] = set()
         self._armed: dict[str, float] = {}
         self._connection: Connection | None = None
@@ -154,8 +174,10 @@ class Device:
 
     def _start_agent(self) -> None:
         self.life += 1
+        self.starts += 1
         self.on = True
         self.dropped = 0
+        self.deletions = []
         self._armed = {}
         self._connection = None
         self.run(self._start)
@@ -166,13 +188,23 @@ class Device:
         self.effect("begin boot")
         self.disk.begin(self.boot)
         self.sync()
-        kept = [row for row in self.disk.stored(self.now, self.wall.ms()) if row.boot != self.boot]
-        self.outbox = o.Outbox(self.boot, kept, self.bounds)
-        self.reconnection = r.Reconnection(self.faults.rng, self.now)
+        self._stamp = Stamp(self.now)
+        self._dated = self._date()
+        kept = self.disk.kept(self.boot)
+        wall_ms = self.wall.ms() if self._stamp.trusted else None
+        rows = stored_rows(kept, self.now, wall_ms)
+        self.outbox = o.Outbox(self.boot, rows, self.bounds, self.disk.pending, clock_trusted=self._dated)
+        if not self.disk.make_reserve():
+            self.outbox.handle(o.DiskFull(), self.now)
+        self._pending = self.outbox.pending
+        self.reconnection = r.Reconnection(self.plant.chance(self.faults.rng), self.now)
         entries = list(self.disk.entries.values())
         self._server_clock = ServerClock()
         self.jobs = j.Jobs(f"{self.boot}-{self.life}", frozenset(self.operations), entries)
         self._arm_reconnection()
+        for row in kept:
+            if undatable(row):
+                self.tell_outbox(o.Undatable(row.boot, row.lane, row.seq))
         for start in self.on_start:
             start()
         self.tell_jobs(j.TimePassed())
@@ -189,7 +221,9 @@ class Device:
         if not self.plant.keeps(connected=self.reconnection.state == "up"):
             self.disk.promised.add((self.boot, lane, -1))
             return None
-        message = Message(topic, ids, encode(body), must, self.plant.stamp(self.wall.ms()))
+        self._look_at_the_clock()
+        at = self.plant.moment(self.stamp_ms(), self.wall.ms())
+        message = Message(topic, ids, encode(body), must, at, int(self.clock.now * 1000))
         key = None
         event = o.Recorded(lane, must, len(message.body))
         for effect in self.plant.outbox(self.outbox.handle(event, self.now)):
@@ -198,11 +232,34 @@ class Device:
         self._arm_link()
         return key
 
+    def stamp_ms(self) -> int:
+        """`Link.stamp`: the moment for a sample."""
+        return self._stamp.now(self.wall.ms(), FLOOR_MS, self.now)
+
     def tell_outbox(self, event: o.Event) -> None:
         """Give the outbox an event and do what follows."""
+        self._look_at_the_clock()
         for effect in self.plant.outbox(self.outbox.handle(event, self.now)):
             self._do_outbox(effect, None)
         self._arm_link()
+
+    def _look_at_the_clock(self) -> None:
+        """Once it is trusted, it is written down when this boot began; only then may its samples go."""
+        if self._dated or not self._date():
+            return
+        self._dated = True
+        self.tell_outbox(o.ClockTrusted())
+
+    def _date(self) -> bool:
+        self._stamp.look(self.wall.ms(), FLOOR_MS, self.now)
+        if self._stamp.origin is None:
+            return False
+        try:
+            self.disk.put(self.disk.origins, self.boot, self._stamp.origin)
+        except FullError:
+            return False
+        self.sync()
+        return True
 
     def _do_outbox(self, effect: o.Effect, message: Message | None) -> Key | None:
         """The key of what was appended."""
@@ -211,47 +268,105 @@ class Device:
             case o.Append(lane, seq, must):
                 assert message is not None
                 return self._append((self.boot, lane, seq), message, must)
+            case o.Declare(seq, body, ranges, pending):
+                self._declare((self.boot, Lane.EVENTS, seq), body, ranges, pending)
             case o.Forget(boot, lane, seq):
-                self.disk.forget(boot, lane, seq)
-                self.sync()
-            case o.Drop(boot, lane, seq):
+                self.deletions += self.disk.upto(boot, lane, seq)
+                self._written(None, None, must=True)
+            case o.Drop(boot, lane, seq, pending):
                 self.dropped += 1
-                self.disk.drop((boot, lane, seq))
-                self.sync()
+                self.disk.dropped.add((boot, lane, seq))
+                self.deletions.append((boot, lane, seq))
+                self._pending = self.plant.pending(pending)
+                self._written(None, None, must=True)
+            case o.Skip(pending):
+                self.dropped += 1
+                self._pending = self.plant.pending(pending)
+                self._written(None, None, must=True)
             case o.Publish(boot, lane, seq):
                 self._publish_kept(effect, self.disk.messages.get((boot, lane, seq)) or message)
             case o.Refuse():
                 pass
-            case o.Skip():
-                self.dropped += 1
+            case o.MakeReserve():
+                if self.plant.makes_reserve and self.disk.make_reserve():
+                    self.tell_outbox(o.ReserveMade())
+            case o.HangUp():
+                self._hang_up()
             case _:
                 assert_never(effect)
         return None
 
-    def _append(self, key: Key, message: Message, must: bool) -> Key | None:
+    def _written(self, key: Key | None, message: Message | None, *, must: bool) -> bool:
+        """Whether the disk took it, and what it did not delete before; the reserve is for what must be."""
         try:
-            self.disk.append(key, message)
+            self.disk.write(key, message, self.deletions, self._pending)
         except FullError:
-            if self.plant.believes_full_disk:
-                self.disk.promised.add(key)
-                return key
-            self.outbox.handle(o.Unwritten(key[1], key[2]), self.now)
-            self.dropped += not must
-            return None
+            self.outbox.handle(o.DiskFull(), self.now)
+            if not must or not self.plant.uses_reserve or not self.disk.release():
+                return False
+            self.effect("release the reserve")
+            return self._written(key, message, must=must)
+        self.deletions = []
         self.sync()
-        if must:
+        return True
+
+    def _append(self, key: Key, message: Message, must: bool) -> Key | None:
+        had = self.disk.reserve
+        if self._written(key, message, must=must):
+            self.true_ms[key] = message.true_ms
+            if must:
+                self.disk.promised.add(key)
+            return key
+        if self.plant.believes_full_disk:
             self.disk.promised.add(key)
-        return key
+            return key
+        self.outbox.handle(o.Unwritten(key[1], key[2]), self.now)
+        self.dropped += not must
+        self.refused_without_need += must and had
+        return None
+
+    def _declare(
+        self, key: Key, body: bytes, ranges: tuple[DroppedRange, ...], pending: tuple[DroppedRange, ...]
+    ) -> None:
+        before, self._pending = self._pending, self.plant.pending(pending)
+        at = self.plant.moment(self.stamp_ms(), self.wall.ms())
+        message = Message("dropped", {}, body, must=True, at=at, true_ms=int(self.clock.now * 1000))
+        if self._written(key, message, must=True):
+            self.disk.promised.add(key)
+        else:
+            self._pending = before
+            self.outbox.handle(o.Undeclared(key[2], ranges), self.now)
+
+    def _hang_up(self) -> None:
+        """Nobody answers on this connection."""
+        if not self.plant.gives_up:
+            self.outbox.handle(o.Connected(), self.now)
+        elif self._connection is not None:
+            self.broker.hang_up(self._connection)
+            self._down("unavailable")
 
     def _publish_kept(self, effect: o.Publish, message: Message | None) -> None:
         if message is None or not (self.plant.blind or self._is_kept(effect)):
             return
+        at, body = as_sent(
+            Read(
+                effect.boot,
+                effect.lane,
+                effect.seq,
+                message.must,
+                message.at,
+                message.topic,
+                message.body,
+                self.disk.origins.get(effect.boot),
+            ),
+            self.plant.stamp(self.wall.ms()),
+        )
         payload = seal(
-            message.body,
+            body,
             boot=effect.boot,
             lane=effect.lane,
             seq=effect.seq,
-            at=message.at,
+            at=at,
             sent=self.plant.stamp(self.wall.ms()),
             historical=effect.historical,
             kept_from=self.plant.kept_from(effect.kept_from),
@@ -273,7 +388,9 @@ class Device:
 
     def _presence(self, *, online: bool) -> Presence:
         at = self.plant.stamp(self.wall.ms())
-        return Presence(boot=self.boot, at=at, online=online, kind="device", agent="1")
+        return Presence(
+            boot=self.boot, at=at, online=online, kind="device", agent="1", connection=self.connections
+        )
 
     def tell_reconnection(self, event: r.Event) -> None:
         """Give the reconnection an event and do what follows."""
@@ -292,6 +409,7 @@ class Device:
 
     def _dial(self) -> None:
         life = self.life
+        self.connections += 1
 
         def mine(action: Action) -> None:
             if life == self.life and self._connection is connection:
@@ -301,7 +419,7 @@ class Device:
             self.name,
             Packet("presence", {}, self._presence(online=False)),
             receive=lambda packet: mine(lambda: self._receive(packet)),
-            down=lambda: mine(self._down),
+            down=lambda reason: mine(lambda: self._down(reason)),
             taken=lambda packet: mine(lambda: self._taken(packet)),
         )
         self._connection = connection
@@ -310,16 +428,19 @@ class Device:
     def _up(self) -> None:
         self.tell_reconnection(r.Established())
         if self.reconnection.state == "up":
+            self.up_at = self.clock.now
             self.publish_presence(online=True)
             self.tell_jobs(j.Connected())
             self.tell_outbox(o.Connected())
             for told in self.on_link:
                 told(True)
 
-    def _down(self) -> None:
+    def _down(self, reason: Reason) -> None:
         self._connection = None
+        if reason == "taken-over":
+            self.taken_over += 1
         if self.plant.notices_loss:
-            self.tell_reconnection(r.Lost("unavailable"))
+            self.tell_reconnection(r.Lost(self.plant.reason(reason)))
         self.tell_outbox(o.Disconnected())
         self.tell_jobs(j.Disconnected())
         for told in self.on_link:

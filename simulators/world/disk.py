@@ -5,17 +5,21 @@ a torn record is none; a file that is written over in its place, torn, is neithe
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from contract.link import DroppedRange
 from contract.messages import Lane
 from edge_agent.captions.memory import Memory
 from edge_agent.documents.printing import Record
 from edge_agent.jobs import core as jobs
-from edge_agent.link.outbox import Stored
+from edge_agent.link.journal import Kept
 from edge_agent.updates.messages import Entry as Update
 from simulators.world.faults import Fault, Faults
+
+SPARE_WRITES = 60
+"""What goes into the room of the reserve."""
 
 Key = tuple[str, Lane, int]
 Undo = Callable[[], None]
@@ -31,22 +35,35 @@ class DamagedError(Exception):
 
 @dataclass(frozen=True)
 class Message:
-    """A kept message: its topic, the topic's ids, its body as bytes, its class, and the wall clock then."""
+    """A kept message: its topic, the topic's ids, its body as bytes, its class, and its moment by the device.
+
+    `true_ms` is when it really was, since the world began.
+    """
 
     topic: str
     ids: dict[str, str]
     body: bytes
     must: bool
     at: int
+    true_ms: int = 0
 
 
 @dataclass
 class Disk:
-    """One device's disk. `ever` has every message that was once on it, `promised` those that must arrive."""
+    """One device's disk. `ever` has every message that was once on it, `promised` those that must arrive.
+
+    `reserve` is the file that keeps room; once it is given up, `spare` writes go through on a full disk.
+    """
 
     full: bool = False
+    reserve: bool = True
+    spare: int = 0
     boots: list[str] = field(default_factory=list)
+    origins: dict[str, int] = field(default_factory=dict)
+    """When a boot began, by its clock, once that was trusted."""
     messages: dict[Key, Message] = field(default_factory=dict)
+    pending: tuple[DroppedRange, ...] = ()
+    """What was dropped and is not declared yet."""
     entries: dict[jobs.Key, jobs.Entry] = field(default_factory=dict)
     ledger: dict[str, Record] = field(default_factory=dict)
     updates: dict[str, Update] = field(default_factory=dict)
@@ -55,8 +72,9 @@ class Disk:
     ever: set[Key] = field(default_factory=set)
     promised: set[Key] = field(default_factory=set)
     dropped: set[Key] = field(default_factory=set)
-    deletions: list[Key] = field(default_factory=list)
-    """What the full disk did not delete, in the agent's memory: it is deleted with the next write."""
+    """What the outbox decided to drop."""
+    deleted: set[Key] = field(default_factory=set)
+    """What of it was deleted, together with the note that it is to be declared."""
     tail: list[tuple[Undo, Undo]] = field(default_factory=list)
     """What is not synced: how each write is undone, and what is left of it when it is torn."""
 
@@ -73,7 +91,6 @@ class Disk:
         elif self.tail and faults.happens(Fault.UNSYNCED_TAIL):
             self._lose(self._from(faults.stream(Fault.UNSYNCED_TAIL)), torn=False)
         self.tail.clear()
-        self.deletions.clear()
 
     def _from(self, stream: random.Random) -> int:
         return stream.randrange(len(self.tail))
@@ -94,54 +111,69 @@ class Disk:
             self.boots.append(boot)
             self._wrote(lambda: self.boots.remove(boot))
 
-    def stored(self, now: float, wall_ms: int) -> list[Stored]:
-        """The messages as the outbox takes them over: by boot, lane and sequence; aged by the wall clock."""
+    def kept(self, running: str) -> list[Kept]:
+        """What boots before `running` left, as the journal tells it: by boot, lane and sequence."""
         order = {boot: number for number, boot in enumerate(self.boots)}
-        keys = sorted(self.messages, key=lambda key: (order[key[0]], key[1], key[2]))
-        found = []
-        for key in keys:
-            message = self.messages[key]
-            since = now - max(0, wall_ms - message.at) / 1000
-            found.append(Stored(*key, len(message.body), message.must, since))
-        return found
+        keys = sorted(
+            (key for key in self.messages if key[0] != running), key=lambda key: (order[key[0]], *key[1:])
+        )
+        return [
+            Kept(*key, found.must, found.at, len(found.body), self.origins.get(key[0]))
+            for key, found in ((key, self.messages[key]) for key in keys)
+        ]
 
-    def append(self, key: Key, message: Message) -> None:
-        """Write a message; raises FullError."""
+    def write(
+        self,
+        key: Key | None,
+        message: Message | None,
+        deletions: Iterable[Key],
+        pending: tuple[DroppedRange, ...],
+    ) -> None:
+        """One transaction: append, delete, and replace what is pending; raises FullError."""
         self.room()
+        before = self.pending
+        gone = {each: self.messages.pop(each) for each in deletions if each in self.messages}
+        counted = {each for each in gone if each in self.dropped} - self.deleted
+        self.pending = pending
+        self.deleted |= counted
+        if key is not None and message is not None:
+            self.messages[key] = message
+            self.ever.add(key)
 
         def undo() -> None:
-            self.messages.pop(key, None)
-            self.ever.discard(key)
+            self.pending = before
+            self.deleted.difference_update(counted)
+            if key is not None:
+                self.messages.pop(key, None)
+                self.ever.discard(key)
+            self.messages.update(gone)
 
-        self.messages[key] = message
-        self.ever.add(key)
         self._wrote(undo)
 
-    def forget(self, boot: str, lane: Lane, seq: int) -> None:
-        """Delete everything up to `seq`."""
-        gone = [key for key in self.messages if key[0] == boot and key[1] is lane and key[2] <= seq]
-        self._delete(gone)
+    def upto(self, boot: str, lane: Lane, seq: int) -> list[Key]:
+        """Everything of a boot and a lane up to `seq`."""
+        return [key for key in self.messages if key[0] == boot and key[1] is lane and key[2] <= seq]
 
-    def drop(self, key: Key) -> None:
-        """Delete one message that the cloud does not have."""
-        self.dropped.add(key)
-        self._delete([key])
+    # --- room ---
 
     def room(self) -> None:
-        """Raises FullError if there is none."""
-        if self.full:
-            raise FullError
-        self._delete([])
-
-    def _delete(self, keys: list[Key]) -> None:
-        self.deletions += keys
-        if self.full:
+        """Take room for one write; raises FullError if there is none."""
+        if not self.full:
             return
-        for key in self.deletions:
-            gone = self.messages.pop(key, None)
-            if gone is not None:
-                self._wrote(lambda key=key, gone=gone: self.messages.__setitem__(key, gone))  # type: ignore[misc]  # mypy types no defaults of lambdas
-        self.deletions.clear()
+        if self.spare <= 0:
+            raise FullError
+        self.spare -= 1
+
+    def release(self) -> bool:
+        """Give the reserve up; whether there was one."""
+        had, self.reserve = self.reserve, False
+        self.spare = SPARE_WRITES if had else self.spare
+        return had
+
+    def make_reserve(self) -> bool:
+        """Whether the reserve has its place."""
+        self.reserve = self.reserve or not self.full
+        return self.reserve
 
     # --- what the ways keep ---
 

@@ -20,6 +20,8 @@ class Fault(StrEnum):
     REORDERING = "reordering"
     LINK_CUT = "link-cut"
     HALF_OPEN = "half-open"
+    DEAF = "deaf"
+    DOUBLE = "double"
     PARTITION = "partition"
     POWER_CUT = "power-cut"
     POWER_CUT_AT_WORK = "power-cut-at-work"
@@ -71,6 +73,14 @@ MODELS: dict[Fault, Model] = {
     Fault.LINK_CUT: Model("A connection breaks at a message, seen by both sides.", Kind.CHANCE, (0.01, 0.05)),
     Fault.HALF_OPEN: Model(
         "A connection is dead, and each side believes in it for up to 45 s.", Kind.CHANCE, (0.01, 0.05)
+    ),
+    Fault.DEAF: Model(
+        "A connection lives, and the broker has forgotten what it subscribed to.", Kind.CHANCE, (0.01, 0.05)
+    ),
+    Fault.DOUBLE: Model(
+        "Another machine with this device's identity takes its session for minutes.",
+        Kind.INTERVAL_S,
+        (300.0,),
     ),
     Fault.PARTITION: Model("A device's line is away for minutes.", Kind.INTERVAL_S, (300.0,)),
     Fault.POWER_CUT: Model("The power goes before an effect.", Kind.CHANCE, (0.003, 0.02), 2),

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloud.devices.presence import Known
+from cloud.devices.presence import Known, Said
 from cloud.watermark import Verdict, Watermark, note
-from contract.messages import AT_MAX_MS, AT_MIN_MS, Presence
+from contract.link import DroppedRange
+from contract.messages import AT_MAX_MS, AT_MIN_MS
 from edge_agent.documents import printing as p
 from edge_agent.documents.printer import JobState, PrinterJob
 from edge_agent.link import outbox as o
+from edge_agent.link import reconnection as r
 from simulators.world.faults import Fault
 
 
@@ -34,6 +36,25 @@ class Plant:
     impatient: bool = False
     flashes_in_place: bool = False
     dates_by_wall_clock: bool = False
+    uses_reserve: bool = True
+    makes_reserve: bool = True
+    gives_up: bool = True
+
+    def pending(self, ranges: tuple[DroppedRange, ...]) -> tuple[DroppedRange, ...]:
+        """What is written down to be declared."""
+        return ranges
+
+    def reason(self, reason: r.Reason) -> r.Reason:
+        """Why the link was lost, as the device sees it."""
+        return reason
+
+    def chance(self, rng: r.Chance) -> r.Chance:
+        """The chance of the waits before a device dials."""
+        return rng
+
+    def moment(self, stamp: int, _wall_ms: int) -> int:
+        """When something happened: a date or an offset."""
+        return stamp
 
     def outbox(self, effects: list[o.Effect]) -> list[o.Effect]:
         """What the outbox decided."""
@@ -79,9 +100,9 @@ class Plant:
         """The watermark after a message of the events lane."""
         return note(mark, seq, kept_from=kept_from)
 
-    def believe(self, _known: Known, _said: Presence) -> Known | None:
-        """What is believed of a device, if not what the core says."""
-        return None
+    def said(self, _known: Known, said: Said) -> Said:
+        """What a word of a device's presence is taken for."""
+        return said
 
     def captures(self, captured: bool) -> bool:
         """What is made of the payment service's word."""
@@ -155,6 +176,42 @@ class Stamps1970(Plant):
     def stamp(self, wall_ms: int) -> int:
         return wall_ms
 
+    def moment(self, _stamp: int, wall_ms: int) -> int:
+        return wall_ms
+
+
+class DatesByGuess(Plant):
+    """A clock that was never set is taken for one that says 2020."""
+
+    def moment(self, _stamp: int, wall_ms: int) -> int:
+        return self.stamp(wall_ms)
+
+
+class ForgetsDrops(Plant):
+    """What was dropped is declared only by the agent that dropped it."""
+
+    def pending(self, ranges: tuple[DroppedRange, ...]) -> tuple[DroppedRange, ...]:  # noqa: ARG002
+        return ()
+
+
+class FightsBack(Plant):
+    """Whoever took the session is thrown out at once."""
+
+    def reason(self, reason: r.Reason) -> r.Reason:
+        return "unavailable" if reason == "taken-over" else reason
+
+
+class _Longest:
+    def uniform(self, a: float, b: float) -> float:  # noqa: ARG002
+        return b
+
+
+class NoJitter(Plant):
+    """Every device waits as long as every other."""
+
+    def chance(self, rng: r.Chance) -> r.Chance:  # noqa: ARG002
+        return _Longest()
+
 
 class SilenceIsRefusal(Plant):
     """A printer that does not answer has not got the paper."""
@@ -208,8 +265,8 @@ class HighestSeen(Plant):
 class BelievesAnyWill(Plant):
     """Offline is offline, whichever boot it speaks of."""
 
-    def believe(self, known: Known, said: Presence) -> Known | None:
-        return None if said.online else Known(False, known.boot)
+    def said(self, known: Known, said: Said) -> Said:
+        return said if said.online else Said(False, known.boot, known.connection)
 
 
 class MissedIsCaptured(Plant):
@@ -262,8 +319,15 @@ PLANTS: dict[str, Planted] = {
     "no-watchdog": Planted(Plant(watches=False), ((F.RECOGNISER_DEATH,), (F.MICROPHONE_LOSS,))),
     "dates-by-wall-clock": Planted(
         Plant(dates_by_wall_clock=True),
-        ((F.CLOCK_STEP, F.PARTITION), (F.COLD_CLOCK, F.POWER_CUT, F.PARTITION)),
+        ((F.CLOCK_STEP, F.PARTITION), (F.COLD_CLOCK, F.POWER_CUT, F.PARTITION), (F.CLOCK_DRIFT,)),
     ),
+    "dates-by-guess": Planted(DatesByGuess(), ((F.COLD_CLOCK, F.POWER_CUT),)),
+    "forgets-drops": Planted(ForgetsDrops(), ((F.POWER_CUT, F.PARTITION),)),
+    "fights-back": Planted(FightsBack(), ((F.DOUBLE,),)),
+    "never-gives-up": Planted(Plant(gives_up=False), ((F.DEAF,),)),
+    "no-reserve": Planted(Plant(uses_reserve=False), ((F.DISK_FULL,),)),
+    "reserve-used-once": Planted(Plant(makes_reserve=False), ((F.DISK_FULL,),)),
+    "no-jitter": Planted(NoJitter(), ()),
     "positions-stand-still": Planted(Plant(positions_stand_still=True), ((F.MICROPHONE_LOSS,),)),
 }
 

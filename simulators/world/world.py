@@ -14,6 +14,7 @@ from simulators.world.broker import Broker
 from simulators.world.clock import Action, Clock
 from simulators.world.cloud import Cloud
 from simulators.world.device import Device, Power, restart_agent
+from simulators.world.double import Double
 from simulators.world.faults import CALM, Fault, Faults, Mix, draw
 from simulators.world.kiosk import RECONSIDER_S, Kiosk
 from simulators.world.plants import Plant
@@ -27,6 +28,8 @@ DECIDED_S = 2400.0
 """By then every deadline of a document has passed; people decide what is in doubt."""
 ENDS_S = 7200.0
 SAMPLE_S = 20.0
+LAST_SAMPLE_S = 10.0
+"""After all has healed: who has something to send notices a connection on which nobody answers."""
 AWAY_MIN_S, AWAY_MAX_S = 2.0, 60.0
 HALL = "hall-1"
 
@@ -77,6 +80,7 @@ class World:
         self.kiosks: list[Kiosk] = []
         self.recorders: list[Recorder] = []
         self.updaters: list[Updater] = []
+        self.doubles: list[Double] = []
         for number in range(self.story.kiosks):
             self._add_kiosk(f"kiosk-{number + 1}")
         if self.story.sitting:
@@ -104,6 +108,7 @@ class World:
         )
         device.operations |= {"restart-agent": restart_agent, "collect-diagnostics": self._diagnose}
         self.devices.append(device)
+        self.doubles.append(Double(name, self.clock, self.faults, self.broker))
         return device
 
     def _add_kiosk(self, name: str) -> None:
@@ -151,7 +156,7 @@ class World:
 
     @staticmethod
     def _sample(device: Device) -> None:
-        at = device.plant.stamp(device.wall.ms())
+        at = device.plant.moment(device.stamp_ms(), device.wall.ms())
         sample = Sample(at=at, values={"outbox_waiting": device.outbox.rows})
         device.send("telemetry", {}, TelemetryBatch(samples=[sample]), lane=Lane.TELEMETRY, must=False)
 
@@ -163,6 +168,8 @@ class World:
             self._sometimes(Fault.PARTITION, lambda name=device.name: self._part(name))  # type: ignore[misc]  # mypy types no defaults of lambdas
             self._sometimes(Fault.CLOCK_STEP, lambda wall=device.wall: wall.step())  # type: ignore[misc]  # the same
             self._for_a_while(Fault.DISK_FULL, device.disk, "full")
+        for double in self.doubles:
+            self._sometimes(Fault.DOUBLE, double.come)
         for printer in self.printers:
             self._sometimes(Fault.PRINTER_CYCLE, printer.cycle)
             self._for_a_while(Fault.PRINTER_SILENT, printer, "silent")
@@ -208,8 +215,12 @@ class World:
         self.faults.heal()
         self.broker.unreachable_for.clear()
         self.broker.consumer_is_back()  # what waited for a slow consumer is given to a quick one
+        for double in self.doubles:
+            double.go()
         for device in self.devices:
             device.wall.heal()
+            device.disk.full = False
+            self.clock.later(LAST_SAMPLE_S, lambda d=device: d.run(lambda: self._sample(d)))  # type: ignore[misc]  # mypy types no defaults of lambdas
 
     def _decide(self) -> None:
         """A person looks at each document in doubt, and at the tray of its printer."""
@@ -237,6 +248,7 @@ class World:
             broker=self.broker,
             cloud=self.cloud,
             healed_ms=int(HEALS_S * 1000),
+            now_s=self.clock.now,
         )
         for checker in asked:
             for violation in checker(scene):

@@ -14,8 +14,11 @@ from cloud.database.metadata import complete
 from cloud.database.models.devices import Device
 from cloud.database.models.enrolment import DeviceCertificate
 from cloud.database.models.operators import Operator, OperatorSession
+from cloud.enrolment import drops
 from cloud.enrolment import pages as enrolment_pages
-from cloud.enrolment.refusals import Cause, count
+from cloud.enrolment.causes import Cause
+from cloud.enrolment.office import Office
+from cloud.enrolment.refusals import count
 from cloud.operators import access
 from cloud.web.application import build_pages
 from cloud.web.pages import LANGUAGE_COOKIE, Pages
@@ -24,7 +27,7 @@ from tests.browser.conftest import NewPage, Serve
 from tests.browser.looking import SIZES, look_ok
 
 TOKEN = "a session of a test"
-STATES = ["active", "issued", "revoked", "expired"]
+STATES = ["active", "issued", "trial", "superseded", "revoked", "expired"]
 
 
 def now() -> datetime:
@@ -62,7 +65,9 @@ def app(tmp_path: Path) -> Iterator[FastAPI]:
         )
     for cause in Cause:
         count(sessions, cause, now())
-    router = enrolment_pages.router(sessions, lambda: None)
+    with sessions.begin() as session:
+        drops.ask(session, "kiosk-04", now())
+    router = enrolment_pages.router(Office(sessions, lambda _at: None, lambda _session, _device: None))
     made_app = build_pages("test", [router], pages=Pages(), secure=False)
     access.protect(made_app, sessions, now=now, secure=False)
     yield made_app
@@ -89,9 +94,23 @@ def test_a_token_is_issued_and_a_device_revoked(
     page.locator("form.grid button").click()
     expect(page.locator("code.token")).to_be_visible()
     look_ok(page, f"enrolment-token-{lang}")
+    page.get_by_role("link", name="kiosk-00").click()
+    look_ok(page, f"enrolment-device-{lang}")
     page.locator("summary").first.click()
     page.locator("button.danger").first.click()
-    expect(page.locator(".chip.good")).to_have_count(0)
+    expect(page.locator(".chip.good")).to_have_count(1)
+    expect(page.locator("[data-refresh] .notice")).to_be_visible()
+    page.locator("summary").first.click()
+    page.locator("input[name=confirm]").fill("kiosk-01")
+    page.locator("button.danger").first.click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.civic_errors.clear()  # type: ignore[attr-defined] # the browser notes the 422 itself
+    look_ok(page, f"enrolment-unconfirmed-{lang}")
+    page.locator("input[name=confirm]").fill("kiosk-00")
+    page.locator("button.danger").first.click()
+    expect(page.locator("form[action$=readmit]")).to_be_visible()
+    look_ok(page, f"enrolment-out-of-service-{lang}")
+    page.goto(f"{url}/enrolment")
     page.locator("input[name=device]").fill("svc-control")
     page.locator("input[name=site]").fill("x")
     page.locator("form.grid button").click()

@@ -34,6 +34,7 @@ class FleetDevice:
         self.device = device
         self.told: list[tuple[str, bytes]] = []
         self._new = threading.Condition()
+        self._sent: list[paho.MQTTMessageInfo] = []
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=device, protocol=paho.MQTTv5)
         if tls is not None:
             context = ssl.create_default_context(cafile=str(tls[0]))
@@ -67,7 +68,12 @@ class FleetDevice:
 
     def publish_raw(self, topic: str, payload: bytes, qos: int = 1) -> None:
         """Publish on any topic."""
-        self._client.publish(topic, payload, qos=qos)
+        self._sent.append(self._client.publish(topic, payload, qos=qos))
+
+    def published_all(self) -> bool:
+        """Whether the broker has acknowledged everything that was published."""
+        self._sent = [info for info in self._sent if not info.is_published()]
+        return not self._sent
 
     def send(
         self,
@@ -98,6 +104,13 @@ class FleetDevice:
         self.wait_told(
             lambda told: any(name == "ack" and read(body, Ack) == wanted for name, body in told),
             f"no acknowledgement {wanted}",
+        )
+
+    def wait_acked(self, seq: int) -> None:
+        """Wait until everything up to `seq` is acknowledged, of the one boot and lane that is used."""
+        self.wait_told(
+            lambda told: any(name == "ack" and read(body, Ack).seq >= seq for name, body in reversed(told)),
+            f"nothing up to {seq} is acknowledged",
         )
 
     def acks(self) -> list[Ack]:

@@ -77,7 +77,7 @@ class Mosquitto:
             )
             acl.chmod(0o600)
             lines += [
-                f"cafile {pki / 'ca.pem'}",
+                f"cafile {pki / 'authorities.pem'}",
                 f"certfile {pki / 'broker.pem'}",
                 f"keyfile {pki / 'broker.key'}",
                 "require_certificate true",

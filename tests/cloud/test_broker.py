@@ -25,6 +25,7 @@ from tests.cloud.mosquitto import Mosquitto
 
 BOOT = "boot-1"
 BODY = Evidence(document="doc-1", job="job-1", outcome=PrintOutcome.PRINTED)
+LATER = b'{"v":2,"boot":"b","lane":"events","seq":1,"at":1790000000000,"sent":1,"body":{}}'
 Make = Callable[..., FleetDevice]
 
 
@@ -178,11 +179,12 @@ def test_bad_messages_are_counted_and_harm_nobody_else(
     bad.publish("evidence", b"x" * (MESSAGE_BYTES_MAX + 1), document="doc-1")
     bad.send("evidence", BODY, boot=BOOT, lane=Lane.TELEMETRY, seq=1, document="doc-1")
     bad.send("evidence", BODY, boot=BOOT, lane=Lane.EVENTS, seq=0, document="doc-1")
+    bad.publish("evidence", LATER, document="doc-1")
     bad.send("evidence", b'{"document": 7}', boot=BOOT, lane=Lane.EVENTS, seq=1, document="doc-1")
     good.send("evidence", BODY, boot=BOOT, lane=Lane.EVENTS, seq=1, document="doc-2")
     good.wait_ack(BOOT, Lane.EVENTS, 1)
     bad.wait_ack(BOOT, Lane.EVENTS, 1)
-    reasons = {"not-an-envelope": 2, "oversized": 1, "wrong-lane": 1, "malformed": 1}
+    reasons = {"not-an-envelope": 2, "unknown-version": 1, "oversized": 1, "wrong-lane": 1, "malformed": 1}
     assert {reason: count(sessions, reason, "kiosk-01") for reason in reasons} == reasons
     assert (site(sessions, "kiosk-01"), site(sessions, "kiosk-02")) == ("Prishtina", "doc-2")
     with sessions() as session:

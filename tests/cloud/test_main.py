@@ -136,10 +136,10 @@ def test_init_makes_everything_once(city):
     data = city.folder / "data"
     assert data.stat().st_mode & 0o777 == 0o700
     assert (data / "fleet.db").stat().st_mode & 0o777 == 0o600
-    keys = {path.name: path.read_bytes() for path in (data / "pki").iterdir()}
+    keys = {path: path.read_bytes() for path in (data / "pki").rglob("*") if path.is_file()}
     assert first["migrated"] is True
     assert answer(city.run("init")) == {"admin": "admin", "migrated": False}
-    assert {path.name: path.read_bytes() for path in (data / "pki").iterdir()} == keys
+    assert {path: path.read_bytes() for path in (data / "pki").rglob("*") if path.is_file()} == keys
 
 
 @pytest.mark.system
@@ -331,6 +331,16 @@ def test_a_device_is_revoked_by_command(city):
     city.run("init")
     crl = city.folder / "data" / "pki" / "crl.pem"
     before = crl.read_bytes()
+    nobody = city.run("revoke", "--device", "kiosk-01")
+    assert (nobody.returncode, "there is no device kiosk-01" in nobody.stderr) == (65, True)
+    new = ("enrol-token", "--device", "kiosk-01", "--kind", "kiosk", "--site", "Dardania")
+    city.run(*new)
     assert answer(city.run("revoke", "--device", "kiosk-01")) == {"device": "kiosk-01", "revoked": 0}
     assert crl.read_bytes() == before
+    away = answer(city.run("decommission", "--device", "kiosk-01"))
+    assert away == {"device": "kiosk-01", "in_service": False}
+    assert city.run(*new).returncode == 65
+    back = answer(city.run("readmit", "--device", "kiosk-01"))
+    assert back == {"device": "kiosk-01", "in_service": True}
+    assert city.run(*new).returncode == 0
     subprocess.run(["openssl", "crl", "-in", str(crl), "-noout", "-text"], check=True, capture_output=True)

@@ -93,10 +93,11 @@ def test_pages_are_not_lent_to_other_sites(pages):
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_the_bootstrap_listener_has_enrolment_and_nothing_else(ground):
-    paths = {(method, route.path) for route, method in calls(main.bootstrap_app(ground))}
+def test_the_bootstrap_listener_has_enrolment_and_nothing_else(ground, ways):
+    paths = {(method, route.path) for route, method in calls(main.bootstrap_app(ground, ways))}
     assert paths == {
         ("GET", "/.well-known/est/cacerts"),
+        ("GET", "/crl.pem"),
         ("POST", "/.well-known/est/simpleenroll"),
         ("POST", "/.well-known/est/simplereenroll"),
     }

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.watermark import ABOVE_MAX, Verdict, Watermark, note
+from cloud.watermark import ABOVE_MAX, Tally, Verdict, Watermark, missing, note, tally
 
 
 def test_messages_in_order_move_the_mark_one_by_one() -> None:
@@ -70,3 +70,53 @@ def test_the_mark_never_moves_back(arrivals: list[tuple[int, int]]) -> None:
         assert after.seq >= mark.seq
         assert all(later > after.seq + 1 for later in after.above)
         mark = after
+
+
+NOTHING = Watermark()
+
+
+def run(
+    arrivals: list[tuple[int, int]], *, give_up: bool = False, mark: Watermark = NOTHING
+) -> tuple[Watermark, Tally]:
+    """The mark and the tally after messages (sequence and `kept_from`)."""
+    counted = Tally()
+    for seq, kept_from in arrivals:
+        after, verdict = note(mark, seq, kept_from=kept_from, give_up=give_up)
+        counted = counted.plus(tally(mark, after, verdict, seq, kept_from=kept_from))
+        mark = after
+    return mark, counted
+
+
+def test_each_sequence_is_counted_as_what_became_of_it() -> None:
+    mark, counted = run([(1, 1), (2, 1), (2, 1), (7, 5), (9, 5)])
+    assert mark == Watermark(4, (7, 9))
+    assert counted == Tally(stored=4, dropped=2, repeated=1)
+    assert missing(mark) == 3
+    mark, counted = run([(8, 8)], mark=mark)
+    assert (mark, counted) == (Watermark(9), Tally(stored=1, dropped=2))
+    assert missing(mark) == 0
+
+
+def test_what_is_given_up_is_lost_and_not_dropped() -> None:
+    full = Watermark(1, (3, *range(5, 5 + ABOVE_MAX - 1)))
+    _, counted = run([(5 + ABOVE_MAX, 0)], give_up=True, mark=full)
+    assert counted == Tally(stored=1, given_up=1)
+
+
+def test_a_malformed_message_is_refused_and_counts_as_received() -> None:
+    after, verdict = note(Watermark(3), 4)
+    assert tally(Watermark(3), after, verdict, 4, refused=True) == Tally(refused=1)
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 40))), st.booleans())
+def test_nothing_is_counted_twice_and_nothing_is_left_out(
+    arrivals: list[tuple[int, int]], give_up: bool
+) -> None:
+    told = [(seq, min(kept_from, seq)) for seq, kept_from in arrivals]
+    mark, counted = run(told, give_up=give_up)
+    assert all(count >= 0 for count in counted)
+    assert counted.stored + counted.dropped + counted.given_up == mark.seq + len(mark.above)
+    assert counted.given_up == 0, "no gap is full here"
+    assert counted.stored + counted.repeated == len(told)
+    highest = max((seq for seq, _ in told), default=0)
+    assert mark.seq + len(mark.above) + missing(mark) == highest

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract import captions, documents, jobs, recordings, telemetry, updates
+from contract import captions, documents, jobs, link, recordings, telemetry, updates
 from contract.errors import MalformedError
 from contract.messages import MESSAGE_BYTES_MAX, Ack, Envelope, Lane, Presence, open_envelope, read, seal
 
@@ -21,10 +21,13 @@ ENVELOPED: dict[str, type[msgspec.Struct]] = {
     "update-news": updates.UpdateNews,
     "recordings": recordings.RecordingNews,
     "floor": recordings.FloorEvent,
+    "dropped": link.Dropped,
 }
 BARE: dict[str, type[msgspec.Struct]] = {
     "presence": Presence,
+    "presence-connection": Presence,
     "ack": Ack,
+    "reconnect": link.Reconnect,
     "job-update": jobs.Update,
     "job-start-next-accepted": jobs.ExecutionAnswer,
     "job-update-rejected": jobs.Rejection,

@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
+from cloud.link import series
+from cloud.link.books import Account
+from cloud.link.core import Numbers
 from cloud.telemetry.core import Member
 from cloud.telemetry.keeper import Keeper
 from cloud.telemetry.ledger import Ledger
@@ -24,7 +27,7 @@ PERIOD_S = 10
 LASTS_S = 900
 WELL_S = 600
 """Until so long before the end all is well; then the faults begin."""
-SILENT, NO_PAPER, HOT, FULL, SKEWED, JAMMED, LATE = (
+SILENT, NO_PAPER, HOT, FULL, SKEWED, JAMMED, LATE, COPIED = (
     "kiosk-03",
     "kiosk-05",
     "kiosk-07",
@@ -32,6 +35,7 @@ SILENT, NO_PAPER, HOT, FULL, SKEWED, JAMMED, LATE = (
     "kiosk-11",
     "kiosk-12",
     "kiosk-13",
+    "kiosk-14",
 )
 SILENT_S = 480
 SKEW_MS = -20_000
@@ -58,6 +62,9 @@ def health(device: str, left_s: int) -> dict[str, Value]:
         "clock_skew_ms": SKEW_MS if faulty and device == SKEWED else 5 * number,
         "outbox_waiting": 600 if faulty and device == FULL else 1,
         "outbox_dropped": 40 if faulty and device == FULL else 0,
+        "outbox_bytes": 300_000 + number,
+        "outbox_refused": 2 if faulty and device == FULL else 0,
+        "link_taken_over": 9 if faulty and device == COPIED else 0,
     }
     if device in PLAN.hall_ids:
         return found | {
@@ -73,6 +80,29 @@ def health(device: str, left_s: int) -> dict[str, Value]:
         "printer_jammed": faulty and device == JAMMED,
         "printer_toner_pct": 90.5 - number,
     }
+
+
+def account(device: str, left_s: int = 0) -> Account:
+    """The device's ledger `left_s` seconds before the end."""
+    number = DEVICES.index(device)
+    faulty = left_s < WELL_S
+    full, copied = faulty and device == FULL, faulty and device == COPIED
+    return Account(
+        device=device,
+        kind=member(device).kind,
+        site=member(device).site,
+        numbers=Numbers(
+            stored=1000 + number,
+            missing=2 if full else 0,
+            dropped=40 if full else 0,
+            undeclared=3 if full else 0,
+            repeated=number,
+        ),
+        refused={"malformed": number},
+        skew_ms=5 * number - 1,
+        returns=4 if copied else 0,
+        shared=copied,
+    )
 
 
 def last(device: str) -> dict[str, Value]:
@@ -130,6 +160,21 @@ def messages(left_s: int, now_s: int, seq: int) -> Iterator[tuple[str, bytes]]:
             yield device, b"garbage"
 
 
+def ledger_points(left_s: int, now_s: int) -> list[Point]:
+    """What the control plane writes."""
+    return [
+        Point(
+            device,
+            member(device).site,
+            member(device).kind,
+            now_s * 1000,
+            series.values(account(device, left_s)),
+            series.MEASUREMENT,
+        )
+        for device in DEVICES
+    ]
+
+
 def fill(store: InfluxStore | LineStore, folder: Path, now_s: int) -> None:
     """Let the ingest's keeper store the last minutes before `now_s`, and report of itself."""
     time = Time(now_s - LASTS_S)
@@ -148,6 +193,7 @@ def fill(store: InfluxStore | LineStore, folder: Path, now_s: int) -> None:
             time.now_s = now_s - left_s
             keeper.keep(list(messages(left_s, int(time.now_s), seq)))
             keeper.report()
+            store.write(ledger_points(left_s, int(time.now_s)))
     finally:
         ledger.close()
         store.close()

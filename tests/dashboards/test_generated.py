@@ -15,14 +15,14 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models import alerting, units
 from grafana_foundation_sdk.models import dashboard as model
 
-from contract.telemetry import INGEST_METRICS, LINK_METRICS, METRICS
+from contract.telemetry import INGEST_METRICS, LEDGER_METRICS, LINK_METRICS, METRICS
 from dashboards import generate, limits
 from dashboards.dialects import DIALECTS, INFLUXDB, VICTORIAMETRICS, InfluxQuery
 from dashboards.fleet import FLEET
 from dashboards.grafana import GRID_WIDTH, dashboard, text
 from dashboards.kiosk import KIOSK
 from dashboards.panels import Aggregation, Drawing, Panel, Row
-from dashboards.rules import PAPER_OUT, SITE_SILENT, contact_point, route
+from dashboards.rules import RULES, SITE_SILENT, contact_point, route
 
 NAMES = [f"{board.name}-{dialect}" for board in generate.BOARDS for dialect in DIALECTS]
 UNITS = {value for name, value in vars(units).items() if name[0].isupper() and isinstance(value, str)}
@@ -144,7 +144,12 @@ def test_the_lint_finds_planted_faults(at: int, key: str, value: object, fault: 
 
 def test_every_metric_of_the_contract_is_seen() -> None:
     shown = {(panel.measurement, panel.metric) for board in generate.BOARDS for panel in board.panels}
-    tables = {"health": METRICS, "link": LINK_METRICS, "ingest": INGEST_METRICS}
+    tables = {
+        "health": METRICS,
+        "link": LINK_METRICS,
+        "ingest": INGEST_METRICS,
+        "ledger": LEDGER_METRICS,
+    }
     every = {(measurement, metric.name) for measurement, table in tables.items() for metric in table}
     # The skew stands in `link` as well, where a wrong clock cannot hide it.
     assert shown == every - {("health", "clock_skew_ms")}
@@ -191,7 +196,7 @@ def test_a_count_of_nothing_reads_0_where_the_store_gives_no_answer() -> None:
 def test_rules_lead_to_their_panel_and_say_what_to_do() -> None:
     for dialect in DIALECTS:
         rules = committed(f"rules-{dialect}")["rules"]
-        assert {rule["title"] for rule in rules} == {SITE_SILENT.title, PAPER_OUT.title}
+        assert {rule["title"] for rule in rules} == {rule.title for rule in RULES}
         for rule in rules:
             notes = rule["annotations"]
             panels = committed(notes["__dashboardUid__"])["panels"]
@@ -242,7 +247,7 @@ def test_grafanas_own_types_read_the_rules() -> None:
     for dialect in DIALECTS:
         group = alerting.RuleGroup.from_json(committed(f"rules-{dialect}"))
         assert group.rules is not None
-        assert [rule.uid for rule in group.rules] == [f"site-silent-{dialect}", f"paper-out-{dialect}"]
+        assert [rule.uid for rule in group.rules] == [f"{rule.name}-{dialect}" for rule in RULES]
 
 
 def test_drawings_are_what_grafana_calls_them() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from cloud.link import series
 from cloud.telemetry import health as status_page
 from cloud.telemetry.own_metrics import INGEST, LINK
 from cloud.telemetry.store import MEASUREMENT
@@ -22,7 +23,7 @@ from dashboards.dialects import DIALECTS, Dialect
 from dashboards.fleet import FLEET
 from dashboards.kiosk import KIOSK
 from dashboards.panels import FILTERS, NAMES, Aggregation, Board, Drawing, Panel
-from dashboards.rules import PAPER_OUT, RULES, SITE_SILENT, Rule
+from dashboards.rules import IDENTITY_SHARED, PAPER_OUT, RULES, SITE_SILENT, Rule
 from tests.dashboards import city
 from tests.dashboards.influx import Influx
 from tests.dashboards.interpolation import at_moment, interpolated, over_time
@@ -105,6 +106,8 @@ def ask(store: Store, panel: Panel, at_s: int = NOW_S, **chosen: str) -> list[As
 
 def measured(panel: Panel, device: str) -> float | None:
     """What the panel's metric is at the end, of a device that is heard; None where it has none."""
+    if panel.measurement == "ledger":
+        return float(dict(series.values(city.account(device)))[panel.metric])
     if panel.metric == "silent_s":
         return float(city.SILENT_S) if device == city.SILENT else 0.0
     if panel.metric == "skew_ms":
@@ -125,7 +128,7 @@ def expected(panel: Panel, which: Callable[[list[float]], float]) -> Asked:
 
 
 OWN: dict[str, Asked] = {
-    "Lost": {(): 0},
+    "Given up by this ingest": {(): 0},
     "Lag of samples": {("svc-ingest",): city.LATE_MS},
     "Samples stored": {("svc-ingest",): (len(city.DEVICES) - 1) / city.PERIOD_S},
     "Messages refused": {(): city.REFUSED},
@@ -174,6 +177,11 @@ def test_planted_faults_are_seen(store: Store) -> None:
     assert of(FLEET, "Temperature")[(site[city.HOT],)] == 86.5
     assert of(FLEET, "Outbox")[(site[city.FULL],)] == 600
     assert of(FLEET, "Dropped by policy") == {(): 40}
+    assert of(FLEET, "Dropped, not declared") == {(): 3}
+    assert of(FLEET, "Missing now") == {(): 2}
+    assert of(FLEET, "Lost") == {(): 0}
+    twice = of(FLEET, "One identity, two machines")
+    assert [group for group, value in twice.items() if value] == [(site[city.COPIED], city.COPIED)]
     assert of(KIOSK, "Paper")[(site[city.NO_PAPER], city.NO_PAPER)] == 1
     assert of(KIOSK, "Last heard")[(site[city.SILENT], city.SILENT)] == city.SILENT_S
     assert (site[city.SILENT], city.SILENT) not in of(KIOSK, "Toner")
@@ -214,8 +222,9 @@ def fires(store: Store, rule: Rule, at_s: int) -> tuple[Asked, set[Groups]]:
     [
         (SITE_SILENT, {(city.PLAN.site(city.SILENT),)}),
         (PAPER_OUT, {(city.PLAN.site(city.NO_PAPER), city.NO_PAPER)}),
+        (IDENTITY_SHARED, {(city.PLAN.site(city.COPIED), city.COPIED)}),
     ],
-    ids=["site-silent", "paper-out"],
+    ids=["site-silent", "paper-out", "identity-shared"],
 )
 def test_a_rule_fires_for_the_faulty_alone_and_not_before(
     store: Store, rule: Rule, faulty: set[Groups]
@@ -230,18 +239,18 @@ def test_a_rule_fires_for_the_faulty_alone_and_not_before(
 
 def test_when_the_ingest_has_stopped_silence_is_an_alarm_and_paper_is_not(store: Store) -> None:
     later_s = NOW_S + 3600
-    for rule, nothing in ((SITE_SILENT, "Alerting"), (PAPER_OUT, "OK")):
+    for rule, nothing in ((SITE_SILENT, "Alerting"), (PAPER_OUT, "OK"), (IDENTITY_SHARED, "OK")):
         assert fires(store, rule, later_s)[0] == {}
         assert rule_of(rule, store.dialect)["noDataState"] == nothing
     assert ask(store, FLEET.panels[0], later_s) == [{}]
 
 
 def test_names_and_limits_are_those_of_the_cloud() -> None:
-    assert set(NAMES) == {MEASUREMENT, LINK, INGEST}
+    assert set(NAMES) == {MEASUREMENT, LINK, INGEST, series.MEASUREMENT}
     assert limits.DISK_PCT[1] == status_page.DISK_PCT
     assert limits.MEMORY_PCT[1] == status_page.MEMORY_PCT
     assert limits.TEMPERATURE_C[1] == status_page.TEMPERATURE_C
     assert limits.SKEW_MS[1] == status_page.SKEW_MS
     assert limits.OUTBOX_WAITING[1] == status_page.OUTBOX_WAITING
     assert limits.TONER_PCT[0] == status_page.TONER_PCT
-    assert {rule.limit for rule in RULES} == {limits.SILENT_S, limits.PAPER_EMPTY}
+    assert {rule.limit for rule in RULES} == {limits.SILENT_S, limits.PAPER_EMPTY, limits.SHARED[1]}

@@ -2,10 +2,12 @@
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from contract.link import DroppedRange, Why
 from contract.messages import Lane
 from edge_agent.errors import SettingsError, UnavailableError
 from edge_agent.link.journal import (
@@ -56,8 +58,10 @@ def reopen(kind: str, tmp_path: Path) -> Reopen:
 def test_what_is_written_is_read_again(journal: Journal, reopen: Reopen) -> None:
     journal.write([message("b1", Lane.EVENTS, 1, body=b'{"a": 1}')], [])
     journal = reopen(journal)
-    assert journal.read("b1", Lane.EVENTS, 1) == message("b1", Lane.EVENTS, 1, body=b'{"a": 1}')
-    assert journal.kept() == [Kept("b1", Lane.EVENTS, 1, True, AT + 1, 8)]
+    assert journal.read("b1", Lane.EVENTS, 1) == replace(
+        message("b1", Lane.EVENTS, 1, body=b'{"a": 1}'), origin=AT
+    )
+    assert journal.kept() == [Kept("b1", Lane.EVENTS, 1, True, AT + 1, 8, AT)]
     journal.close()
 
 
@@ -82,6 +86,42 @@ def test_deletions_take_a_range_of_one_boot_and_lane(journal: Journal) -> None:
     left = [(k.lane, k.seq) for k in journal.kept()]
     assert left == [(Lane.EVENTS, 4), (Lane.EVENTS, 5)] + [(Lane.TELEMETRY, n) for n in (1, 2, 3, 5)]
     journal.close()
+
+
+def test_a_boot_is_dated_later_and_then_its_messages_can_be(journal: Journal, reopen: Reopen) -> None:
+    journal.begin("b2", 0)
+    journal.write([replace(message("b2", Lane.TELEMETRY, 1), at=1500)], [])
+    assert journal.kept()[0].origin is None
+    journal.date("b2", AT)
+    journal = reopen(journal)
+    assert [(k.at, k.origin) for k in journal.kept()] == [(1500, AT)]
+    found = journal.read("b2", Lane.TELEMETRY, 1)
+    assert found is not None
+    assert (found.at, found.origin) == (1500, AT)
+    journal.close()
+
+
+def test_what_is_not_declared_yet_stands_until_it_is_replaced(journal: Journal, reopen: Reopen) -> None:
+    ranges = [
+        DroppedRange(boot="b1", lane=Lane.TELEMETRY, from_seq=1, to_seq=7, count=7, why=Why.ROWS),
+        DroppedRange(boot="b1", lane=Lane.EVENTS, from_seq=0, to_seq=0, count=2, why=Why.DISK),
+    ]
+    assert journal.pending() == []
+    journal.write([], [Deletion("b1", Lane.TELEMETRY, 1, 7)], ranges)
+    journal.write([message("b1", Lane.EVENTS, 1)], [])
+    journal = reopen(journal)
+    assert journal.pending() == ranges
+    journal.write([], [], [])
+    assert journal.pending() == []
+    journal.close()
+
+
+def test_an_agent_of_before_opens_the_file(tmp_path: Path) -> None:
+    """Updates are taken back: what is new stands beside the layout, and its version is the same."""
+    SqliteJournal(tmp_path / "link.db").close()
+    with sqlite3.connect(tmp_path / "link.db") as db:
+        assert db.execute("PRAGMA user_version").fetchone()[0] == 1
+    db.close()
 
 
 def test_a_message_may_be_written_and_deleted_in_one_turn(journal: Journal) -> None:

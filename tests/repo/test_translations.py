@@ -112,6 +112,37 @@ def test_shared_words_are_said_one_way_only(way: Path, language: str) -> None:
     assert sorted(str(text) for text in twice) == [], "leave it to cloud/web/translations"
 
 
+def said_differently(folders: list[Path], language: str) -> dict[Text, dict[str, list[str]]]:
+    """Texts of which catalogues say different things: each saying with the files that have it."""
+    found: dict[Text, dict[str, list[str]]] = {}
+    for way in folders:
+        for text, message in catalogue(way, language).items():
+            saying = " | ".join(forms(message))
+            file = str(way / "translations" / f"{language}.po")
+            found.setdefault(text, {}).setdefault(saying, []).append(file)
+    return {text: sayings for text, sayings in found.items() if len(sayings) > 1}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("side", ["cloud", "edge_agent"])
+def test_a_text_is_said_one_way_in_all_catalogues(side: str, language: str) -> None:
+    """Otherwise the control plane does not start, and says so of one file only."""
+    assert said_differently([way for way in ways() if way.parent.name == side], language) == {}
+
+
+def test_two_sayings_of_one_text_are_named_with_both_files(tmp_path: Path) -> None:
+    head = 'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n"Language: sq\\n"\n\n'
+    files = []
+    for way, saying in {"jobs": "Ndrysho", "devices": "Ndryshimi", "updates": "Ndrysho"}.items():
+        file = tmp_path / way / "translations" / "sq.po"
+        file.parent.mkdir(parents=True)
+        file.write_text(f'{head}msgid "Change"\nmsgstr "{saying}"\n', encoding="utf-8")
+        files.append(str(file))
+    jobs, devices, updates = files
+    found = said_differently([tmp_path / way for way in ("jobs", "devices", "updates")], "sq")
+    assert found == {"Change": {"Ndrysho": [jobs, updates], "Ndryshimi": [devices]}}
+
+
 def test_serbian_is_written_in_cyrillic() -> None:
     """Latin letters stay only where they stay in every alphabet: abbreviations, names of things, codes."""
     allowed = re.compile(

@@ -17,35 +17,42 @@ SEEDS = range(300)
 
 FIRST = {
     "forget-before-ack": 0,
-    "never-resends": 0,
-    "counts-every-arrival": 0,
-    "one-lock": 16,
-    "highest-seen": 0,
+    "never-resends": 10,
+    "counts-every-arrival": 1,
+    "one-lock": 4,
+    "highest-seen": 1,
     "stays-down": 0,
-    "believes-any-will": 205,
+    "believes-any-will": 10,
     "drops-when-offline": 0,
     "silent-drop": 2,
     "publish-before-append": 1,
-    "reuse-boot": 1,
-    "print-before-ledger": 12,
+    "reuse-boot": 0,
+    "print-before-ledger": 0,
     "flashes-in-place": 2,
-    "never-syncs": 1,
-    "saves-in-place": 21,
-    "wall-clock-timers": 0,
-    "stamps-1970": 3,
-    "believes-full-disk": 2,
-    "trust-the-broker": 0,
-    "ack-before-store": 0,
-    "impatient": 1,
+    "never-syncs": 0,
+    "saves-in-place": 34,
+    "wall-clock-timers": 1,
+    "stamps-1970": 6,
+    "believes-full-disk": 0,
+    "trust-the-broker": 1,
+    "ack-before-store": 2,
+    "impatient": 2,
     "waits-for-ever": 0,
-    "silence-is-refusal": 0,
-    "silence-is-failure": 96,
-    "forgotten-is-printed": 43,
-    "stopped-is-gone": 247,
-    "missed-is-captured": 1,
-    "no-watchdog": 8,
-    "dates-by-wall-clock": 7,
-    "positions-stand-still": 8,
+    "silence-is-refusal": 17,
+    "silence-is-failure": 198,
+    "forgotten-is-printed": 22,
+    "stopped-is-gone": 6,
+    "missed-is-captured": 15,
+    "no-watchdog": 1,
+    "dates-by-wall-clock": 0,
+    "dates-by-guess": 2,
+    "forgets-drops": 2,
+    "fights-back": 2,
+    "never-gives-up": 19,
+    "no-reserve": 0,
+    "reserve-used-once": 11,
+    "no-jitter": 0,
+    "positions-stand-still": 1,
 }
 
 BITES = [(name, faults) for name, planted in PLANTS.items() for faults in planted.found_by]
@@ -75,7 +82,7 @@ def test_a_fault_bites(name: str, faults: tuple[Fault, ...]) -> None:
 
 def test_every_fault_has_a_bug_that_it_finds() -> None:
     proven = {faults[0] for planted in PLANTS.values() for faults in planted.found_by}
-    assert set(Fault) - proven == {Fault.CLOCK_DRIFT}, "a fault that finds nothing is a wrong model"
+    assert set(Fault) == proven, "a fault that finds nothing is a wrong model"
 
 
 def test_every_fault_alone_finds_nothing_in_a_correct_tree() -> None:

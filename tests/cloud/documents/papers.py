@@ -82,4 +82,4 @@ def issue(language: str = "sq") -> Issue:
 def sealer(folder: Path) -> PyhankoSealer:
     """A seal with a new authority in `folder`."""
     pki.prepare(folder, ["localhost"], datetime.now(UTC))
-    return PyhankoSealer(folder / "seal.key", folder / "seal.pem", folder / "ca.pem")
+    return PyhankoSealer(folder / "seal.key", folder / "seal.pem", folder / "authorities.pem")

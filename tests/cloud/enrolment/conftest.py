@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +13,13 @@ from fastapi import APIRouter, Request
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.database.models.devices import Device
-from cloud.enrolment import est, members, pki, tokens
+from cloud.enrolment import est, guard, pki, tokens
 from cloud.enrolment.est import Desk
+from cloud.enrolment.handshakes import Handshakes
+from cloud.settings import Broker as BrokerSettings
 from cloud.web import listener
 from cloud.web.application import build
+from tests.cloud.enrolment.hardened import Mosquitto, free_port, hardened
 
 NAME = "kiosk-01"
 
@@ -63,22 +66,43 @@ def make_token(sessions: sessionmaker[Session], name: str, at: datetime, random:
 
 
 @pytest.fixture
-def bootstrap_port(desk: Desk, folder: Path, listen: Callable[[uvicorn.Config], int]) -> int:
-    app = build("bootstrap", [est.router(desk)], body_bytes_max=est.BODY_BYTES_MAX)
-    return listen(listener.over_tls(app, "127.0.0.1", 0, pki=folder, client="optional"))
+def handshakes() -> Handshakes:
+    return Handshakes()
 
 
 @pytest.fixture
-def device_port(desk: Desk, folder: Path, listen: Callable[[uvicorn.Config], int]) -> int:
+def bootstrap_port(
+    desk: Desk, folder: Path, handshakes: Handshakes, listen: Callable[[uvicorn.Config], int]
+) -> int:
+    app = build("bootstrap", [est.router(desk, folder)], body_bytes_max=est.BODY_BYTES_MAX)
+    return listen(
+        listener.over_tls(
+            app,
+            "127.0.0.1",
+            0,
+            pki=folder,
+            client="optional",
+            expired=True,
+            refused=handshakes.refused,
+        )
+    )
+
+
+@pytest.fixture
+def device_port(
+    desk: Desk, folder: Path, handshakes: Handshakes, listen: Callable[[uvicorn.Config], int]
+) -> int:
     router = APIRouter()
 
     @router.get("/api/v1/whoami")
     def whoami(request: Request) -> dict[str, str]:
         return {"device": listener.peer(request)}
 
-    app = build("device", [router])
-    members.protect(app, desk.sessions, now=desk.now)
-    return listen(listener.over_tls(app, "127.0.0.1", 0, pki=folder, client="required"))
+    app = build("device", [router, guard.device_router(desk.sessions, now=desk.now)])
+    guard.protect(app, desk.sessions, now=desk.now)
+    return listen(
+        listener.over_tls(app, "127.0.0.1", 0, pki=folder, client="required", refused=handshakes.refused)
+    )
 
 
 @dataclass
@@ -148,3 +172,15 @@ def technician(tmp_path: Path, folder: Path) -> Technician:
     for program in ("openssl", "curl"):
         assert shutil.which(program), f"{program} is missing: apt-get install {program}"
     return Technician(tmp_path / "technician", folder / "ca.pem")
+
+
+@pytest.fixture
+def broker_settings() -> BrokerSettings:
+    return BrokerSettings(host="localhost", port=free_port())
+
+
+@pytest.fixture
+def broker(broker_settings: BrokerSettings, folder: Path, tmp_path: Path) -> Iterator[Mosquitto]:
+    """A real one, as a city has it."""
+    with hardened(broker_settings, folder, tmp_path / "broker") as running:
+        yield running

@@ -37,12 +37,11 @@ def request(swan, key, name=NAME):
     (swan.folder / "csr").write_bytes(csr)
 
 
-def test_it_gets_the_authority(swan, bootstrap_port, folder):
+def test_it_gets_both_authorities(swan, bootstrap_port, folder):
     url = f"https://localhost:{bootstrap_port}"
     swan("--estca", "--url", url, "--cacert", swan.ca, "--caout", "got", "--outform", "pem")
-    (got,) = swan.folder.glob("got*")
-    authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
-    assert x509.load_pem_x509_certificate(got.read_bytes()) == authority
+    got = {x509.load_pem_x509_certificate(path.read_bytes()) for path in swan.folder.glob("got*")}
+    assert got == set(x509.load_pem_x509_certificates((folder / "authorities.pem").read_bytes()))
 
 
 def test_it_enrols_and_renews(swan, bootstrap_port, token, sessions):

@@ -13,6 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cloud.database.models.devices import Device
 from cloud.database.models.enrolment import DeviceCertificate, EnrolmentRefusal
 from cloud.enrolment import authority, members, pki
+from cloud.enrolment.refusals import EnrolmentRefusedError
+from cloud.enrolment.revocations import Revocations
+from contract.enrolment import PROVEN_PATH
 from tests.cloud.enrolment.conftest import NAME
 
 
@@ -48,7 +51,7 @@ def test_a_device_is_known_by_its_certificate(device_port, folder, enrolled, ses
     assert whoami(device_port, folder, enrolled) == (200, b'{"device":"kiosk-01"}')
     with sessions() as session:
         row = session.scalars(sa.select(DeviceCertificate)).one()
-    assert row.state == "active"
+    assert row.state == "trial"
     assert row.connected_at is not None
 
 
@@ -84,7 +87,8 @@ def test_revoked_and_decommissioned_devices_are_refused(device_port, folder, enr
         members.revoke(session, NAME, "stolen", now())
     assert whoami(device_port, folder, enrolled)[0] == 403
     with sessions() as session:
-        assert session.get(EnrolmentRefusal, "ended-certificate").count == 2
+        refused = {row.cause: row.count for row in session.scalars(sa.select(EnrolmentRefusal))}
+    assert refused == {"out-of-service": 1, "revoked-certificate": 1}
 
 
 def test_a_revoked_device_is_refused_on_the_connection_it_has(device_port, folder, enrolled, sessions, now):
@@ -101,38 +105,91 @@ def test_a_revoked_device_is_refused_on_the_connection_it_has(device_port, folde
     connection.close()
 
 
-def test_the_old_certificate_ends_after_the_new_one_has_connected(
-    sessions, desk, token, tmp_path, folder, now
-):
-    at = now()
-    old, _ = signed_by(desk.issuer, tmp_path, NAME, at)
-    new, _ = signed_by(desk.issuer, tmp_path, NAME, at)
-    with sessions.begin() as session:
-        members.record(session, old, NAME, "token", at)
-        members.record(session, new, NAME, "renewal", at)
+def proven(port, folder, pair):
+    """What the device listener says to somebody who has a link with `pair`."""
+    context = ssl.create_default_context(cafile=folder / "ca.pem")
+    context.load_cert_chain(*pair)
+    connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=10)
+    try:
+        connection.request("POST", PROVEN_PATH)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
 
-    def states():
+
+@pytest.fixture
+def listed(sessions, folder, desk):
+    return Revocations(sessions, folder, desk.issuer)
+
+
+@pytest.fixture
+def states(sessions):
+    def tell():
         with sessions() as session:
-            return [session.get(DeviceCertificate, members.serial_text(each)).state for each in (old, new)]
+            rows = sa.select(DeviceCertificate.state).order_by(DeviceCertificate.issued_at)
+            return list(session.scalars(rows))
 
+    return tell
+
+
+def issue(desk, sessions, tmp_path, by, at):
+    """A certificate of the device, which the database knows, with its files."""
+    place = tmp_path / by
+    place.mkdir()
+    certificate, pair = signed_by(desk.issuer, place, NAME, at)
     with sessions.begin() as session:
-        members.admit(session, old, at)
+        members.record(session, certificate, NAME, by, at)
+    return certificate, pair
+
+
+def test_the_old_certificate_ends_after_the_new_one_was_proven(
+    device_port, sessions, desk, token, tmp_path, folder, now, states, listed
+):
+    old, old_pair = issue(desk, sessions, tmp_path, "token", now())
+    assert whoami(device_port, folder, old_pair)[0] == 200
+    assert proven(device_port, folder, old_pair) == (204, b"")
+    new, new_pair = issue(desk, sessions, tmp_path, "renewal", now())
     assert states() == ["active", "issued"]
-    with sessions.begin() as session:
-        members.admit(session, new, at)
+    assert whoami(device_port, folder, new_pair)[0] == 200
+    assert states() == ["active", "trial"], "to connect alone ends nothing"
+    assert proven(device_port, folder, new_pair) == (204, b"")
     assert states() == ["superseded", "active"]
-    with sessions.begin() as session:
-        members.admit(session, old, at)
-    assert not members.sweep(sessions, folder, at)
-    assert members.sweep(sessions, folder, at + members.SUPERSEDED_GRACE)
+    assert proven(device_port, folder, new_pair) == (204, b""), "said again, after a lost answer"
+    assert whoami(device_port, folder, old_pair)[0] == 200, "what is on its way is let through"
+    status, body = proven(device_port, folder, old_pair)
+    assert (status, b"superseded-certificate" in body) == (409, True)
+    members.sweep(sessions, now())
+    assert states() == ["superseded", "active"]
+    members.sweep(sessions, now() + members.SUPERSEDED_GRACE)
     assert states() == ["revoked", "active"]
-    listed = pki.revocations(folder)
-    assert [entry.serial_number for entry in listed] == [old.serial_number]
-    assert listed.is_signature_valid(desk.issuer.certificate.public_key())
+    status, body = whoami(device_port, folder, old_pair)
+    assert (status, b"revoked-certificate" in body) == (403, True)
+    assert listed.publish(now())
+    assert old.serial_number in {entry.serial_number for entry in pki.revocations(folder)}
+    assert new.serial_number not in {entry.serial_number for entry in pki.revocations(folder)}
+    assert pki.revocations(folder).is_signature_valid(desk.issuer.certificate.public_key())
+
+
+def test_the_first_certificate_is_proven_the_same_way(device_port, folder, enrolled, states):
+    assert proven(device_port, folder, enrolled) == (204, b"")
+    assert states() == ["active"]
+
+
+def test_of_two_that_are_proven_the_first_stays(sessions, desk, token, tmp_path, now, states):
+    old, _ = issue(desk, sessions, tmp_path, "token", now())
+    new, _ = issue(desk, sessions, tmp_path, "renewal", now())
+    with sessions.begin() as session:
+        members.admit(session, old, now())
+        members.admit(session, new, now())
+        members.prove(session, new, now())
+    with sessions() as session, pytest.raises(EnrolmentRefusedError, match="another certificate"):
+        members.prove(session, old, now())
+    assert states() == ["superseded", "active"]
 
 
 def test_the_revocation_list_is_renewed_and_forgets_what_has_expired(
-    sessions, desk, token, tmp_path, folder, now
+    sessions, desk, token, tmp_path, folder, now, listed
 ):
     at = now()
     certificate, _ = signed_by(desk.issuer, tmp_path, NAME, at)
@@ -140,19 +197,35 @@ def test_the_revocation_list_is_renewed_and_forgets_what_has_expired(
         members.record(session, certificate, NAME, "token", at)
         members.revoke(session, NAME, "stolen", at)
     number = x509.CRLNumber
-    assert members.sweep(sessions, folder, at)
+    assert listed.publish(at)
     assert pki.revocations(folder).extensions.get_extension_for_class(number).value.crl_number == 2
-    assert not members.sweep(sessions, folder, at + timedelta(days=1))
-    assert members.sweep(sessions, folder, at + timedelta(days=16))
-    assert members.sweep(sessions, folder, at + timedelta(days=31))
-    assert len(list(pki.revocations(folder))) == 0
+    assert not listed.publish(at + timedelta(days=1))
+    assert listed.publish(at + timedelta(days=16))
+    assert listed.publish(at + timedelta(days=32))
+    assert pki.revocations(folder).extensions.get_extension_for_class(number).value.crl_number == 4
+    serials = {entry.serial_number for entry in pki.revocations(folder)}
+    assert certificate.serial_number not in serials
+    assert len(serials) == 1, "the canary"
 
 
-def test_expired_certificates_are_marked(sessions, desk, token, tmp_path, folder, now):
+def test_another_process_may_sign_the_list_too(sessions, desk, token, tmp_path, folder, now, listed):
+    canary = listed.canary(now())
+    assert listed.canary(now()) is canary
+    certificate, _ = signed_by(desk.issuer, tmp_path, NAME, now())
+    with sessions.begin() as session:
+        members.record(session, certificate, NAME, "token", now())
+        members.revoke(session, NAME, "stolen", now())
+    assert Revocations(sessions, folder, desk.issuer).publish(now())
+    newer = listed.canary(now())
+    assert newer is not canary, "the list has changed since, so the old canary would prove nothing"
+    serials = {entry.serial_number for entry in pki.revocations(folder)}
+    assert serials == {certificate.serial_number, newer.serial}
+
+
+def test_expired_certificates_are_marked(sessions, desk, token, tmp_path, folder, now, states):
     at = now()
     certificate, _ = signed_by(desk.issuer, tmp_path, NAME, at)
     with sessions.begin() as session:
         members.record(session, certificate, NAME, "token", at)
-    members.sweep(sessions, folder, at + timedelta(days=30, seconds=1))
-    with sessions() as session:
-        assert session.get(DeviceCertificate, members.serial_text(certificate)).state == "expired"
+    members.sweep(sessions, at + timedelta(days=30, seconds=1))
+    assert states() == ["expired"]

@@ -1,16 +1,23 @@
 """The operators' page: a token, the certificates, revocation, refusals."""
 
+import html
 import re
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from cloud.database.models.devices import Device
-from cloud.database.models.enrolment import EnrolmentToken
+from cloud.database.models.enrolment import ConnectionDrop, EnrolmentToken
 from cloud.database.models.operators import AuditEntry
-from cloud.enrolment import members, tokens
+from cloud.enrolment import api as enrolment_api
+from cloud.enrolment import drops, members, tokens
 from cloud.enrolment import pages as enrolment_pages
-from cloud.enrolment.refusals import Cause, count
+from cloud.enrolment.causes import Cause
+from cloud.enrolment.drops import Trouble
+from cloud.enrolment.office import Office
+from cloud.enrolment.refusals import count
+from cloud.enrolment.wording import TROUBLES
 from tests.cloud.enrolment.test_members import signed_by
 
 
@@ -22,7 +29,21 @@ def signed():
 
 @pytest.fixture
 def staff(pages_app, sessions, sign_in, signed):
-    return sign_in(pages_app(enrolment_pages.router(sessions, lambda: signed.append(1))))
+    office = Office(sessions, signed.append, lambda _session, _device: None)
+    return sign_in(pages_app(enrolment_pages.router(office), enrolment_api.router(office)))
+
+
+@pytest.fixture
+def certify(desk, sessions, tmp_path):
+    """Gives `kiosk-01` a certificate of a moment."""
+
+    def give(at):
+        certificate, _ = signed_by(desk.issuer, tmp_path, "kiosk-01", at)
+        with sessions.begin() as session:
+            members.record(session, certificate, "kiosk-01", "token", at)
+        return certificate
+
+    return give
 
 
 def issue(staff, **fields):
@@ -58,21 +79,69 @@ def test_a_name_of_another_kind_is_taken(staff):
     assert "of another kind" in issue(staff, kind="recorder").text
 
 
-def test_certificates_are_listed_and_revoked(staff, sessions, desk, tmp_path, clock, signed):
+def test_certificates_are_listed_and_revoked(staff, sessions, certify, clock, signed):
     issue(staff)
-    certificate, _ = signed_by(desk.issuer, tmp_path, "kiosk-01", clock())
-    with sessions.begin() as session:
-        members.record(session, certificate, "kiosk-01", "token", clock())
+    certify(clock())
     assert "Issued" in staff.client.get("/enrolment").text
+    assert "Revoke kiosk-01 now" in staff.client.get("/enrolment/kiosk-01").text
     answer = staff.client.post("/enrolment/kiosk-01/revoke", data={"csrf": staff.csrf})
-    assert answer.headers["location"] == "/enrolment"
-    page = staff.client.get("/enrolment").text
+    assert answer.headers["location"] == "/enrolment/kiosk-01"
+    page = staff.client.get("/enrolment/kiosk-01").text
     assert "Revoked" in page
+    assert "by staff" in page
+    assert "about to close its connection" in page
     assert "/revoke" not in page
-    assert signed == [1]
+    assert signed == [clock()]
+    assert "still connected?" in staff.client.get("/enrolment").text
     with sessions() as session:
         actions = [entry.action for entry in session.scalars(sa.select(AuditEntry))]
     assert actions == ["issue-enrolment-token", "revoke-device"]
+
+
+@pytest.mark.parametrize("trouble", Trouble)
+def test_what_keeps_a_device_connected_is_said(staff, sessions, clock, trouble):
+    issue(staff)
+    with sessions.begin() as session:
+        drops.ask(session, "kiosk-01", clock())
+        session.get(ConnectionDrop, "kiosk-01").trouble = trouble
+    assert TROUBLES[trouble] in html.unescape(staff.client.get("/enrolment/kiosk-01").text)
+
+
+def test_out_of_service_wants_the_name_typed(staff, sessions, certify, clock):
+    issue(staff)
+    certify(clock())
+
+    def take_out(confirm):
+        data = {"csrf": staff.csrf, "confirm": confirm}
+        return staff.client.post("/enrolment/kiosk-01/decommission", data=data)
+
+    refused = take_out("kiosk-02")
+    assert refused.status_code == 422
+    assert "Nothing was done" in refused.text
+    with sessions() as session:
+        assert members.good(session, "kiosk-01", clock()) == 1
+    assert take_out("kiosk-01").status_code == 303
+    page = staff.client.get("/enrolment/kiosk-01").text
+    assert "taken out of service" in page
+    assert "/decommission" not in page
+    staff.client.post("/enrolment/kiosk-01/readmit", data={"csrf": staff.csrf})
+    assert "in service" in staff.client.get("/enrolment/kiosk-01").text
+
+
+def test_a_device_that_nobody_knows_is_not_found(staff):
+    assert staff.client.get("/enrolment/kiosk-99").status_code == 404
+    gone = staff.client.post("/enrolment/kiosk-99/revoke", data={"csrf": staff.csrf})
+    assert gone.status_code == 409
+
+
+@pytest.mark.parametrize(("age", "warned"), [(22, False), (24, True)])
+def test_who_cannot_renew_is_warned_of_in_time(staff, certify, clock, age, warned):
+    issue(staff)
+    certify(clock() - timedelta(days=age))
+    page = staff.client.get("/enrolment").text
+    assert ("ends within 7 days: 1." in page) is warned
+    assert ('<span class="chip warn">6</span>' in page) is warned
+    assert ("ends soon" in staff.client.get("/enrolment/kiosk-01").text) is warned
 
 
 def test_refusals_are_counted_by_cause(staff, sessions, clock):
@@ -90,7 +159,39 @@ def test_many_devices_come_page_by_page(staff, sessions, clock):
     seen, address = [], "/enrolment"
     while address:
         page = staff.client.get(address).text
-        seen += re.findall(r'scope="row">(kiosk-\d{3})<', page)
+        seen += re.findall(r'scope="row"><a href="/enrolment/(kiosk-\d{3})"', page)
         further = re.search(r'href="(/enrolment\?after=[\w-]+)"', page)
         address = further[1] if further else None
     assert seen == [f"kiosk-{i:03}" for i in range(120)]
+
+
+def test_programs_have_the_same(staff, sessions, certify, clock):
+    client, path = staff.client, "/api/v1/enrolment"
+    client.headers["X-CSRF-Token"] = staff.csrf
+    new = {"device": "kiosk-01", "kind": "kiosk", "site": "Dardania"}
+    told = client.post(f"{path}/tokens", json=new)
+    assert told.status_code == 201
+    with sessions.begin() as session:
+        assert tokens.find(session, "kiosk-01", told.json()["token"], clock()).kind == "kiosk"
+    certify(clock())
+    listed = client.get(f"{path}/devices").json()
+    assert listed["next"] is None
+    (one,) = listed["devices"]
+    assert [(each["state"], each["days_left"]) for each in one["certificates"]] == [("issued", 30)]
+    assert one == client.get(f"{path}/devices/kiosk-01").json()
+    revoked = client.post(f"{path}/devices/kiosk-01/revoke").json()
+    assert [each["state"] for each in revoked["certificates"]] == ["revoked"]
+    assert revoked["drop"]["done_at"] is None
+    assert revoked["token_until"] is None
+    gone = client.post(f"{path}/devices/kiosk-01/decommission").json()
+    assert gone["decommissioned_at"] is not None
+    assert client.post(f"{path}/tokens", json=new).status_code == 409
+    back = client.post(f"{path}/devices/kiosk-01/readmit").json()
+    assert back["decommissioned_at"] is None
+    count(sessions, Cause.WRONG_TOKEN, clock(), 4)
+    assert [(each["cause"], each["count"]) for each in client.get(f"{path}/refusals").json()["refusals"]] == [
+        ("wrong-token", 4)
+    ]
+    for action in ("revoke", "decommission", "readmit"):
+        assert client.post(f"{path}/devices/kiosk-99/{action}").status_code == 404
+    assert client.post(f"{path}/tokens", json=new | {"device": "svc-evil"}).status_code == 400

@@ -116,6 +116,8 @@ def test_the_navigation_shows_what_one_may_open(app, staff, role):
     pages = {
         "/status",
         "/devices",
+        "/incidents",
+        "/ledger",
         "/jobs",
         "/updates",
         "/documents",

@@ -21,7 +21,7 @@ from cloud.database.engine import connect
 from cloud.database.metadata import complete
 from cloud.database.models.captions import Sitting
 from cloud.database.models.devices import Device
-from cloud.enrolment import members, pki
+from cloud.enrolment import guard, members, pki
 from cloud.jobs.diagnostics import BYTES_MAX
 from cloud.recordings import api
 from cloud.recordings.objects import FolderObjects
@@ -124,7 +124,7 @@ def main() -> None:
     objects = FolderObjects(folder / "objects")
     uploads = Uploads(sessions, objects, lambda _: None, clock=now, new_id=lambda: str(uuid.uuid4()))
     app = build("Recordings", [api.router(uploads)], body_bytes_max=BYTES_MAX)
-    members.protect(app, sessions, now=now)
+    guard.protect(app, sessions, now=now)
     config = listener.over_tls(app, "127.0.0.1", 0, pki=folder / "pki", client="required")
 
     class Server(uvicorn.Server):

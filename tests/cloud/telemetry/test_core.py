@@ -5,13 +5,14 @@ from collections import Counter
 from cloud.refusals import Reason
 from cloud.telemetry.core import Member, Sorted, sort_out
 from cloud.telemetry.store import Point
-from cloud.watermark import ABOVE_MAX, Key, Watermark
+from cloud.watermark import ABOVE_MAX, Key, Tally, Watermark
 from contract.messages import MESSAGE_BYTES_MAX, Lane, encode, seal
 from contract.telemetry import Sample, TelemetryBatch
 
 AT = 1_790_000_000_000
 MEMBERS = {"kiosk-01": Member("Prishtina", "kiosk"), "kiosk-02": Member("Peja", "kiosk")}
 KEY = Key("kiosk-01", "b1", "telemetry")
+LATER = b'{"v":2,"boot":"b1","lane":"telemetry","seq":1,"at":1790000000000,"sent":1,"body":{}}'
 
 
 def message(
@@ -100,17 +101,52 @@ def test_what_is_wrong_is_refused_and_the_rest_stored() -> None:
         ("kiosk-01", message(1, lane=Lane.EVENTS)),
         ("kiosk-01", message(0)),
         ("kiosk-01", message(1, body=b'{"samples":[{"at":1,"values":{}}]}')),
+        ("kiosk-01", LATER),
         ("kiosk-01", message(2)),
     )
     assert Counter(refused.reason for refused in out.refused) == {
         Reason.FOREIGN: 2,
         Reason.NOT_AN_ENVELOPE: 2,
+        Reason.VERSION: 1,
         Reason.OVERSIZED: 1,
         Reason.WRONG_LANE: 1,
         Reason.MALFORMED: 1,
     }
     assert {refused.device for refused in out.refused if refused.reason is Reason.FOREIGN} == {""}
     assert (len(out.points), out.marks) == (1, {KEY: Watermark(2)})
+    assert out.tallies == {KEY: Tally(stored=1, refused=1)}
+
+
+def test_a_malformed_message_that_comes_again_is_refused_once() -> None:
+    wrong = message(1, body=b'{"samples":[]}')
+    out = sort(("kiosk-01", wrong), ("kiosk-01", wrong))
+    assert len(out.refused) == 1
+    assert out.tallies == {KEY: Tally(refused=1, repeated=1)}
+
+
+def test_what_was_skipped_is_not_taken_for_the_next_in_order() -> None:
+    """The mark moves by one, as it does in order, but by what was dropped."""
+    out = sort(("kiosk-01", message(7, kept_from=6)), standing=Watermark(4))
+    assert out.marks == {KEY: Watermark(5, (7,))}
+    assert out.tallies == {KEY: Tally(stored=1, dropped=1)}
+
+
+def test_the_message_that_travelled_fastest_tells_how_far_a_clock_is_ahead() -> None:
+    received = AT + 2_000
+    messages = [("kiosk-01", message(1)), ("kiosk-01", message(2, at=AT + 500)), ("kiosk-02", message(1))]
+    out = sort_out(messages, MEMBERS, lambda _key: Watermark(), received)
+    assert out.leads == {"kiosk-01": -1_500, "kiosk-02": -2_000}
+    never_set = seal(
+        b'{"samples":[]}',
+        boot="b1",
+        lane=Lane.TELEMETRY,
+        seq=1,
+        at=AT,
+        sent=2**62,
+        historical=False,
+        kept_from=0,
+    )
+    assert sort_out([("kiosk-01", never_set)], MEMBERS, lambda _key: Watermark(), received).leads == {}
 
 
 def test_a_message_that_is_nested_too_deeply_is_refused_like_any_other() -> None:

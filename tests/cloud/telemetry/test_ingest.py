@@ -29,7 +29,7 @@ from cloud.telemetry.own_metrics import OwnMetrics
 from cloud.telemetry.store import Point
 from cloud.telemetry.store_memory import MemoryStore
 from cloud.telemetry.store_sqlite import SqliteStore
-from contract.messages import Lane
+from contract.messages import IN_FLIGHT_MAX, Lane
 from contract.telemetry import Sample, TelemetryBatch
 from tests.cloud.fleet_link import AT, DEADLINE_S, FleetDevice, wait_for
 from tests.cloud.mosquitto import Mosquitto
@@ -268,6 +268,8 @@ def test_killed_in_the_middle_of_a_burst_it_loses_nothing_and_stores_nothing_twi
         for seq in range(1, MESSAGES // 2 + 1):
             for each in devices:
                 send(each, seq)
+                if seq % (IN_FLIGHT_MAX // 2) == 0:  # as the contract wants it
+                    each.wait_acked(seq - IN_FLIGHT_MAX // 2)
             if seq in (MESSAGES // 8, MESSAGES // 4):
                 devices[0].wait_told(lambda told: len(told) > 0, "it works")
                 os.kill(process.pid, signal.SIGKILL)

@@ -30,7 +30,8 @@ SHORT = 4
 """Texts with fewer letters can be the same word by chance."""
 TAGS_WITHOUT_END = {"meta", "link", "img", "input", "br", "hr", "path", "line", "circle", "polyline", "rect"}
 PAGES = [
-    "/status", "/devices", "/devices/lang-kiosk", "/devices/nothing", "/jobs", "/documents", "/sittings",
+    "/status", "/devices", "/ledger", "/maintenance", "/devices/lang-kiosk", "/devices/nothing",
+    "/jobs", "/documents", "/sittings",
     "/recordings", "/assembly", "/updates",
     "/enrolment", "/accounts", "/tokens", "/audit", "/password", "/nothing", "/documents?state=nonsense",
 ]  # fmt: skip

@@ -31,6 +31,9 @@ class FakeLink:
         self.finals: asyncio.Queue[CaptionSegment] = asyncio.Queue()
         self.full = False
 
+    def stamp(self) -> int:
+        raise AssertionError("captions measure nothing for the link")
+
     async def send(
         self, topic_name: str, ids: Mapping[str, str], body: msgspec.Struct, *, lane: Lane, must: bool
     ) -> None:

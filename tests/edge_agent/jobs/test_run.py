@@ -34,12 +34,16 @@ class FakeLink:
 
     boot = "b1"
     connected = True
+    full = False
 
     def __init__(self) -> None:
         self.handlers: dict[str, Handler] = {}
         self.up: list[Callable[[], None]] = []
         self.down: list[Callable[[], None]] = []
         self.published: asyncio.Queue[tuple[str, dict[str, str], bytes]] = asyncio.Queue()
+
+    def stamp(self) -> int:
+        raise AssertionError("jobs measure nothing")
 
     async def send(
         self, topic_name: str, ids: Mapping[str, str], body: msgspec.Struct, *, lane: Lane, must: bool

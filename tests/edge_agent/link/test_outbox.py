@@ -1,33 +1,56 @@
 """The outbox: written before sent, forgotten only when stored, bounded always."""
 
 import pytest
+from msgspec.structs import replace
 
-from contract.messages import Lane
+from contract.link import RANGES_MAX, Dropped, DroppedRange, Why
+from contract.messages import Lane, read
 from edge_agent.link.outbox import (
+    DECLARE_EVERY_S,
     HISTORICAL_AFTER_S,
     RESEND_WAIT_MAX_S,
+    RESERVE_EVERY_S,
     ROW_OVERHEAD_BYTES,
+    SILENT_TIMEOUTS,
     Acked,
     Append,
     Bounds,
+    ClockTrusted,
     Connected,
+    Declare,
     Disconnected,
+    DiskFull,
     Drop,
     Effect,
     Forget,
+    HangUp,
+    MakeReserve,
     Outbox,
     Publish,
     Recorded,
     Refuse,
+    ReserveMade,
     Skip,
     Stored,
     TimePassed,
+    Undatable,
+    Undeclared,
     Unwritten,
 )
 
 BOUNDS = Bounds(rows_max=10, bytes_max=100_000, window=3, ack_timeout_s=20.0)
 SAMPLE = Recorded(Lane.TELEMETRY, False, 100)
 EVENT = Recorded(Lane.EVENTS, True, 100)
+
+
+def dropped(
+    first: int, last: int, why: Why = Why.ROWS, *, boot: str = "b2", lane: Lane = Lane.TELEMETRY
+) -> DroppedRange:
+    return DroppedRange(boot=boot, lane=lane, from_seq=first, to_seq=last, count=last - first + 1, why=why)
+
+
+def unnumbered(count: int, why: Why, lane: Lane = Lane.TELEMETRY) -> DroppedRange:
+    return DroppedRange(boot="b2", lane=lane, from_seq=0, to_seq=0, count=count, why=why)
 
 
 def publishes(effects: list[Effect]) -> list[tuple[str, str, int]]:
@@ -125,6 +148,7 @@ def test_what_is_not_acknowledged_is_sent_again_with_growing_patience() -> None:
     box.handle(EVENT, 0.0)
     moments = []
     for _ in range(6):
+        box.handle(Acked("b0", Lane.TELEMETRY, 1), moments[-1] if moments else 0.0)  # the link is well
         deadline = box.deadline()
         assert deadline is not None
         assert box.handle(TimePassed(), deadline - 0.001) == []
@@ -185,7 +209,10 @@ def test_a_full_outbox_drops_its_oldest_sample_and_counts_it() -> None:
     box = outbox()
     for _ in range(10):
         box.handle(SAMPLE, 0.0)
-    assert box.handle(SAMPLE, 1.0) == [Drop("b2", Lane.TELEMETRY, 1), Append(Lane.TELEMETRY, 11, False)]
+    assert box.handle(SAMPLE, 1.0) == [
+        Drop("b2", Lane.TELEMETRY, 1, (dropped(1, 1),)),
+        Append(Lane.TELEMETRY, 11, False),
+    ]
     assert (box.rows, box.dropped) == (10, 1)
 
 
@@ -193,7 +220,10 @@ def test_what_must_be_kept_takes_the_place_of_a_sample() -> None:
     box = outbox()
     for _ in range(10):
         box.handle(SAMPLE, 0.0)
-    assert box.handle(EVENT, 1.0) == [Drop("b2", Lane.TELEMETRY, 1), Append(Lane.EVENTS, 1, True)]
+    assert box.handle(EVENT, 1.0) == [
+        Drop("b2", Lane.TELEMETRY, 1, (dropped(1, 1),)),
+        Append(Lane.EVENTS, 1, True),
+    ]
 
 
 def test_a_full_budget_refuses_what_must_be_kept_and_skips_a_sample() -> None:
@@ -201,7 +231,7 @@ def test_a_full_budget_refuses_what_must_be_kept_and_skips_a_sample() -> None:
     for _ in range(10):
         box.handle(EVENT, 0.0)
     assert box.handle(EVENT, 1.0) == [Refuse()]
-    assert box.handle(SAMPLE, 1.0) == [Skip()]
+    assert box.handle(SAMPLE, 1.0) == [Skip((unnumbered(1, Why.ROWS),))]
     assert (box.rows, box.refused, box.dropped) == (10, 1, 1)
 
 
@@ -211,7 +241,10 @@ def test_bytes_are_bounded_too() -> None:
     big = Recorded(Lane.TELEMETRY, False, 500)
     box.handle(big, 0.0)
     box.handle(big, 0.0)
-    assert box.handle(big, 0.0) == [Drop("b2", Lane.TELEMETRY, 1), Append(Lane.TELEMETRY, 3, False)]
+    assert box.handle(big, 0.0) == [
+        Drop("b2", Lane.TELEMETRY, 1, (dropped(1, 1, Why.BYTES),)),
+        Append(Lane.TELEMETRY, 3, False),
+    ]
     assert box.bytes <= bounds.bytes_max
 
 
@@ -220,7 +253,8 @@ def test_the_sender_says_from_where_it_still_keeps() -> None:
     for _ in range(11):
         box.handle(SAMPLE, 0.0)
     effects = box.handle(Connected(), 1.0)
-    assert [(e.seq, e.kept_from) for e in effects if isinstance(e, Publish)] == [(2, 2), (3, 2), (4, 2)]
+    told = [(e.seq, e.kept_from) for e in effects if isinstance(e, Publish) and e.lane is Lane.TELEMETRY]
+    assert told == [(3, 3), (4, 3), (5, 3)]
 
 
 def test_a_message_that_the_disk_did_not_take_never_existed() -> None:
@@ -228,8 +262,188 @@ def test_a_message_that_the_disk_did_not_take_never_existed() -> None:
     box.handle(EVENT, 0.0)
     box.handle(Unwritten(Lane.EVENTS, 1), 0.0)
     box.handle(EVENT, 1.0)
-    assert box.handle(Connected(), 2.0) == [Publish("b2", Lane.EVENTS, 2, False, 2)]
+    assert box.handle(Connected(), 2.0) == [Publish("b2", Lane.EVENTS, 1, False, 1)]
     assert (box.rows, box.refused) == (1, 1)
+
+
+def test_a_number_below_one_that_was_written_stays_a_gap() -> None:
+    box = outbox()
+    box.handle(SAMPLE, 0.0)
+    box.handle(SAMPLE, 0.0)
+    box.handle(Unwritten(Lane.TELEMETRY, 1), 0.0)
+    assert box.pending == (dropped(1, 1, Why.DISK),)
+    box.handle(Unwritten(Lane.TELEMETRY, 2), 0.0)
+    assert box.pending == (dropped(1, 1, Why.DISK), unnumbered(1, Why.DISK))
+    assert box.handle(SAMPLE, 0.0) == [Append(Lane.TELEMETRY, 2, False)]
+
+
+# --- what was dropped is declared ---
+
+
+def test_what_was_dropped_is_declared_once_the_link_is_up() -> None:
+    box = outbox()
+    for _ in range(13):
+        box.handle(SAMPLE, 0.0)
+    assert box.pending == (dropped(1, 3),)
+    effects = box.handle(Connected(), 1.0)
+    assert effects[0] == Drop("b2", Lane.TELEMETRY, 4, (dropped(1, 4),)), "it needs room itself"
+    declare = effects[1]
+    assert isinstance(declare, Declare)
+    assert (declare.seq, declare.ranges, declare.pending) == (1, (dropped(1, 4),), ())
+    assert read(declare.body, Dropped).ranges == [dropped(1, 4)]
+    assert publishes(effects)[0] == ("b2", "events", 1)
+    assert box.pending == ()
+
+
+def test_declarations_cannot_flood() -> None:
+    box = connected()
+    declared = 0
+    for second in range(600):
+        declared += sum(isinstance(e, Declare) for e in box.handle(SAMPLE, float(second)))
+        box.handle(Acked("b2", Lane.EVENTS, declared), float(second))
+    assert 600 / DECLARE_EVERY_S - 1 <= declared <= 600 / DECLARE_EVERY_S
+
+
+def test_a_declaration_that_is_full_does_not_wait_for_the_link() -> None:
+    box = outbox(bounds=Bounds(rows_max=200, bytes_max=10**6, window=3, ack_timeout_s=20.0))
+    for _ in range(RANGES_MAX + 1):  # every other one must be kept, so that no range grows
+        box.handle(Recorded(Lane.EVENTS, False, 10), 0.0)
+        box.handle(EVENT, 0.0)
+    effects: list[Effect] = []
+    while not any(isinstance(effect, Declare) for effect in effects):
+        effects += box.handle(EVENT, 1.0)
+    declares = [effect for effect in effects if isinstance(effect, Declare)]
+    assert [len(declare.ranges) for declare in declares] == [RANGES_MAX]
+
+
+def test_where_everything_must_be_kept_a_declaration_waits_for_room() -> None:
+    box = connected()
+    for _ in range(10):
+        box.handle(EVENT, 0.0)
+    assert box.handle(SAMPLE, 1.0) == [Skip((unnumbered(1, Why.ROWS),))]
+    effects = box.handle(Acked("b2", Lane.EVENTS, 3), 2.0)
+    assert not any(isinstance(effect, Declare) for effect in effects)
+    effects = box.handle(TimePassed(), 1.0 + DECLARE_EVERY_S)
+    assert [e.ranges for e in effects if isinstance(e, Declare)] == [(unnumbered(1, Why.ROWS),)]
+
+
+def test_a_declaration_that_the_disk_did_not_take_is_made_again() -> None:
+    box = outbox()
+    for _ in range(11):
+        box.handle(SAMPLE, 0.0)
+    declare = next(e for e in box.handle(Connected(), 0.0) if isinstance(e, Declare))
+    box.handle(Undeclared(declare.seq, declare.ranges), 0.0)
+    assert box.pending == declare.ranges
+    again = [e for e in box.handle(TimePassed(), DECLARE_EVERY_S) if isinstance(e, Declare)]
+    assert [(e.seq, e.ranges) for e in again] == [(1, declare.ranges)]
+
+
+def test_what_an_earlier_boot_dropped_is_declared_by_the_next() -> None:
+    left = (dropped(4, 9, boot="b1"), replace(unnumbered(2, Why.DISK), boot="b1"))
+    box = Outbox("b2", (), BOUNDS, left)
+    declare = next(e for e in box.handle(Connected(), 0.0) if isinstance(e, Declare))
+    assert declare.ranges == (dropped(4, 9, boot="b1"), unnumbered(2, Why.DISK))
+
+
+def test_old_telemetry_is_dropped_and_events_never() -> None:
+    box = outbox(bounds=Bounds(10, 100_000, 3, 20.0, age_max_s=100.0))
+    box.handle(EVENT, 0.0)
+    box.handle(SAMPLE, 0.0)
+    assert box.handle(SAMPLE, 100.0) == [Append(Lane.TELEMETRY, 2, False)]
+    assert box.handle(SAMPLE, 101.0) == [
+        Drop("b2", Lane.TELEMETRY, 1, (dropped(1, 1, Why.AGE),)),
+        Append(Lane.TELEMETRY, 3, False),
+    ]
+
+
+# --- no room ---
+
+
+def test_new_work_is_refused_before_the_last_room_is_taken() -> None:
+    box = outbox()
+    for _ in range(9):
+        assert not box.full
+        box.handle(EVENT, 0.0)
+    assert not box.full
+    box.handle(EVENT, 0.0)
+    assert box.full
+    box.handle(Connected(), 0.0)
+    box.handle(Acked("b2", Lane.EVENTS, 3), 1.0)
+    assert not box.full
+
+
+def test_samples_alone_refuse_no_work() -> None:
+    box = outbox()
+    for _ in range(20):
+        box.handle(SAMPLE, 0.0)
+    assert not box.full
+
+
+def test_a_full_disk_takes_only_what_must_be_kept_until_the_reserve_is_back() -> None:
+    box = outbox()
+    assert box.handle(DiskFull(), 0.0) == []
+    assert box.full
+    assert box.handle(SAMPLE, 1.0) == [Skip((unnumbered(1, Why.DISK),))]
+    assert box.handle(EVENT, 1.0) == [Append(Lane.EVENTS, 1, True)]
+    assert box.deadline() == RESERVE_EVERY_S
+    assert box.handle(TimePassed(), RESERVE_EVERY_S) == [MakeReserve()]
+    assert box.deadline() == 2 * RESERVE_EVERY_S
+    box.handle(ReserveMade(), RESERVE_EVERY_S + 1)
+    assert not box.full
+    assert box.handle(SAMPLE, 40.0) == [Append(Lane.TELEMETRY, 1, False)]
+    assert box.deadline() is None
+
+
+# --- a connection on which nobody answers ---
+
+
+def test_a_connection_on_which_nobody_answers_is_given_up() -> None:
+    box = connected()
+    box.handle(EVENT, 5.0)
+    patience_s = SILENT_TIMEOUTS * BOUNDS.ack_timeout_s
+    assert HangUp() not in box.handle(TimePassed(), 5.0 + patience_s - 1)
+    assert HangUp() in box.handle(TimePassed(), 5.0 + patience_s)
+    assert not box.connected
+    assert box.deadline() is None
+    box.handle(Connected(), 200.0)
+    assert HangUp() not in box.handle(TimePassed(), 200.0 + patience_s), "it may be the cloud that is away"
+    assert HangUp() in box.handle(TimePassed(), 200.0 + 2 * patience_s)
+
+
+def test_any_acknowledgement_says_that_the_connection_lives() -> None:
+    box = connected()
+    box.handle(EVENT, 0.0)
+    patience_s = SILENT_TIMEOUTS * BOUNDS.ack_timeout_s
+    box.handle(Acked("b2", Lane.TELEMETRY, 1), 100.0)
+    assert HangUp() not in box.handle(TimePassed(), patience_s + 99)
+    assert HangUp() in box.handle(TimePassed(), patience_s + 100)
+
+
+def test_an_idle_connection_is_not_given_up() -> None:
+    box = connected()
+    box.handle(EVENT, 0.0)
+    box.handle(Acked("b2", Lane.EVENTS, 1), 1.0)
+    assert box.deadline() is None
+    assert box.handle(TimePassed(), 10_000.0) == []
+
+
+# --- a clock that is not trusted ---
+
+
+def test_samples_wait_for_a_clock_that_is_trusted_and_events_do_not() -> None:
+    box = Outbox("b2", [Stored("b1", Lane.TELEMETRY, 1, 10, False, -9.0)], BOUNDS, clock_trusted=False)
+    box.handle(SAMPLE, 0.0)
+    box.handle(EVENT, 0.0)
+    assert publishes(box.handle(Connected(), 1.0)) == [("b2", "events", 1), ("b1", "telemetry", 1)]
+    assert publishes(box.handle(ClockTrusted(), 2.0)) == [("b2", "telemetry", 1)]
+
+
+def test_a_sample_that_nobody_can_date_is_dropped_and_counted() -> None:
+    box = outbox(Stored("b1", Lane.TELEMETRY, 1, 10, False, -9.0))
+    gone = dropped(1, 1, Why.CLOCK, boot="b1")
+    assert box.handle(Undatable("b1", Lane.TELEMETRY, 1), 0.0) == [Drop("b1", Lane.TELEMETRY, 1, (gone,))]
+    assert (box.rows, box.dropped) == (0, 1)
+    assert box.handle(Undatable("b1", Lane.TELEMETRY, 1), 0.0) == []
 
 
 def test_a_boot_is_used_once() -> None:

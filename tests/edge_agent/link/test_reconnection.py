@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from contract.link import DELAY_S_MAX
 from edge_agent.link.reconnection import (
     CAP_S,
     DIAL_TIMEOUT_S,
@@ -11,12 +12,17 @@ from edge_agent.link.reconnection import (
     REFUSED_MAX_S,
     REFUSED_MIN_S,
     STABLE_S,
+    TAKEN_OVER_MAX_S,
+    TAKEN_OVER_MIN_S,
+    Asked,
     Dial,
     Established,
     HangUp,
     Lost,
+    Reason,
     Reconnection,
     TimePassed,
+    Told,
 )
 
 
@@ -105,3 +111,71 @@ def test_what_comes_too_late_changes_nothing() -> None:
     before = core.deadline()
     core.handle(Lost("refused"), 0.2)
     assert core.deadline() == before
+
+
+@pytest.mark.parametrize("state", ["down", "dialing", "up"])
+def test_who_has_another_certificate_dials_at_once(state: str) -> None:
+    core = Reconnection(random.Random(1), 0.0)
+    now = 0.0 if state == "down" else dial(core)
+    if state == "up":
+        core.handle(Established(), now)
+    assert core.handle(Asked(), now) == [Dial()]
+    assert core.state == "dialing"
+    assert core.deadline() == now + DIAL_TIMEOUT_S
+
+
+def lost(core: Reconnection, reason: Reason, now: float) -> float:
+    """Lose the link at `now`; how long it waits then."""
+    core.handle(Lost(reason), now)
+    return (core.deadline() or 0) - now
+
+
+def test_who_lost_the_link_to_another_leaves_it_alone_for_long_and_counts_it() -> None:
+    waits = []
+    for seed in range(50):
+        core = Reconnection(random.Random(seed), 0.0)
+        at = dial(core)
+        core.handle(Established(), at)
+        waits.append(lost(core, "taken-over", at + 1))
+        assert core.taken_over == 1
+    assert all(TAKEN_OVER_MIN_S <= wait <= TAKEN_OVER_MAX_S for wait in waits)
+    assert max(waits) - min(waits) > 0.8 * (TAKEN_OVER_MAX_S - TAKEN_OVER_MIN_S)
+    assert TAKEN_OVER_MIN_S >= REFUSED_MAX_S
+
+
+def test_the_next_loss_waits_as_the_cloud_told_and_the_one_after_it_does_not() -> None:
+    waits = []
+    for seed in range(50):
+        core = Reconnection(random.Random(seed), 0.0)
+        at = dial(core)
+        core.handle(Established(), at)
+        core.handle(Told(20.0, 80.0, 600.0), at)
+        waits.append(lost(core, "unavailable", at + 600.0))
+        at = dial(core)
+        assert lost(core, "unavailable", at) <= 2.0
+    assert all(20.0 <= wait <= 80.0 for wait in waits)
+    assert max(waits) - min(waits) > 40.0
+
+
+def test_a_told_delay_runs_out_is_replaced_and_is_capped() -> None:
+    core = Reconnection(Highest(), 0.0)
+    at = dial(core)
+    core.handle(Established(), at)
+    core.handle(Told(20.0, 80.0, 10.0), at)
+    assert lost(core, "unavailable", at + 10.1) == pytest.approx(1.0)
+    at = dial(core)
+    core.handle(Told(20.0, 80.0, 10.0), at)
+    core.handle(Told(5.0, 9.0, 10.0), at)
+    assert lost(core, "unavailable", at) == pytest.approx(9.0)
+    at = dial(core)
+    core.handle(Told(0.0, 1e9, 10.0), at)
+    assert lost(core, "unavailable", at) == pytest.approx(DELAY_S_MAX)
+
+
+@pytest.mark.parametrize("reason", ["refused", "taken-over"])
+def test_nobody_comes_earlier_because_the_cloud_told_a_short_delay(reason: Reason) -> None:
+    core = Reconnection(random.Random(1), 0.0)
+    at = dial(core)
+    core.handle(Established(), at)
+    core.handle(Told(0.0, 1.0, 600.0), at)
+    assert lost(core, reason, at) >= REFUSED_MIN_S

@@ -2,13 +2,18 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from contract import topics
+from contract.link import Dropped, DroppedRange, Reconnect, Why
 from contract.messages import (
+    AT_MAX_MS,
+    AT_MIN_MS,
     MESSAGE_BYTES_MAX,
     Ack,
     Envelope,
@@ -23,6 +28,7 @@ from edge_agent.errors import RefusedError, UnavailableError
 from edge_agent.link.journal import Deletion, Journal, MemoryJournal, Message
 from edge_agent.link.mqtt import Arrived, Down, Outgoing, Report, Up
 from edge_agent.link.outbox import Bounds
+from edge_agent.link.reserve import Reserve
 from edge_agent.link.run import Link
 
 DEVICE = "kiosk-001"
@@ -77,14 +83,28 @@ class FullDisk(MemoryJournal):
 
     full = False
 
-    def write(self, appends: Sequence[Message], deletions: Sequence[Deletion]) -> None:
+    def write(
+        self,
+        appends: Sequence[Message],
+        deletions: Sequence[Deletion],
+        pending: Sequence[DroppedRange] | None = None,
+    ) -> None:
         if self.full:
             raise UnavailableError("link.db: the disk is full; free some space")
-        super().write(appends, deletions)
+        super().write(appends, deletions, pending)
 
 
-def make(journal: Journal, transport: FakeTransport, boot: str = "b1", bounds: Bounds = BOUNDS) -> Link:
-    journal.begin(boot, 1_763_900_000_000)
+def make(
+    journal: Journal,
+    transport: FakeTransport,
+    boot: str = "b1",
+    bounds: Bounds = BOUNDS,
+    *,
+    reserve: Reserve | None = None,
+    floor_ms: Callable[[], int] = lambda: AT_MIN_MS,
+    begun: bool = True,
+) -> Link:
+    journal.begin(boot, 1_763_900_000_000 if begun else 0)
     return Link(
         device=DEVICE,
         kind="kiosk",
@@ -95,14 +115,16 @@ def make(journal: Journal, transport: FakeTransport, boot: str = "b1", bounds: B
         journal=journal,
         transport=transport,
         chance=random.Random(1),
+        reserve=reserve,
+        floor_ms=floor_ms,
     )
 
 
 @asynccontextmanager
-async def running(link: Link) -> AsyncIterator[None]:
+async def running(link: Link) -> AsyncIterator[Link]:
     task = asyncio.create_task(link.run())
     try:
-        yield
+        yield link
     finally:
         task.cancel()
         try:
@@ -155,23 +177,42 @@ async def test_presence_is_told_by_will_by_connection_and_at_the_end() -> None:
         will, online = (read(m.payload, Presence) for m in (transport.will, transport.sent[0]))
     assert transport.last is not None
     offline = read(transport.last.payload, Presence)
-    assert [(p.online, p.boot, p.kind, p.agent) for p in (will, online, offline)] == [
-        (False, "b1", "kiosk", "1.2.3"),
-        (True, "b1", "kiosk", "1.2.3"),
-        (False, "b1", "kiosk", "1.2.3"),
+    assert [(p.online, p.boot, p.kind, p.agent, p.connection) for p in (will, online, offline)] == [
+        (False, "b1", "kiosk", "1.2.3", 1),
+        (True, "b1", "kiosk", "1.2.3", 1),
+        (False, "b1", "kiosk", "1.2.3", 1),
     ]
     assert transport.will.retained
     assert transport.sent[0].retained
     assert transport.last.retained
 
 
+async def test_each_attempt_to_connect_has_a_number_of_its_own() -> None:
+    transport = FakeTransport()
+    link = make(MemoryJournal(), transport)
+    async with running(link):
+        await up(transport)
+        first = transport.will
+        transport.say(Down("unavailable", "the connection broke"))
+        await transport.until(lambda: transport.will is not first)
+        transport.say(Up())
+        await transport.until(lambda: len(transport.sent) == 2)
+    told = [*transport.sent, transport.will, transport.last]
+    assert [read(m.payload, Presence).connection for m in told if m is not None] == [1, 2, 2, 2]
+
+
 async def test_many_senders_share_one_write() -> None:
     writes = []
 
     class Counting(MemoryJournal):
-        def write(self, appends: Sequence[Message], deletions: Sequence[Deletion]) -> None:
+        def write(
+            self,
+            appends: Sequence[Message],
+            deletions: Sequence[Deletion],
+            pending: Sequence[DroppedRange] | None = None,
+        ) -> None:
             writes.append(len(appends))
-            super().write(appends, deletions)
+            super().write(appends, deletions, pending)
 
     link = make(Counting(), FakeTransport())
     async with running(link):
@@ -197,6 +238,7 @@ async def test_a_full_disk_refuses_and_recovers() -> None:
     async with running(link):
         await up(transport)
         await link.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True)
+        assert not link.full
         await transport.until(lambda: len(transport.envelopes()) == 1)
         journal.full = True
         with pytest.raises(RefusedError):
@@ -205,12 +247,153 @@ async def test_a_full_disk_refuses_and_recovers() -> None:
         ack(transport, "b1", Lane.EVENTS, 1)
         with pytest.raises(RefusedError):
             await link.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True)
+        assert link.full
         journal.full = False
         await link.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True)
-        assert [(m.lane, m.seq) for m in journal.messages.values()] == [(Lane.EVENTS, 4)]
-        assert (link.counts.waiting, link.counts.dropped, link.counts.refused) == (1, 1, 2)
         await transport.until(lambda: len(transport.envelopes()) == 2)
-        assert [(e.seq, e.kept_from) for e in transport.envelopes()] == [(1, 1), (4, 4)]
+        assert [(m.lane, m.seq) for m in journal.messages.values()] == [(Lane.EVENTS, 2)]
+        assert (link.counts.waiting, link.counts.dropped, link.counts.refused) == (1, 1, 2)
+        assert [(e.seq, e.kept_from) for e in transport.envelopes()] == [(1, 1), (2, 2)]
+        assert [(r.count, r.why) for r in journal.ranges] == [(1, Why.DISK)]
+
+
+class Room:
+    """A reserve that a test makes and looks at."""
+
+    def __init__(self, journal: FullDisk) -> None:
+        self.journal = journal
+        self.held = False
+        self.made = asyncio.Event()
+
+    def make(self) -> bool:
+        self.held = self.held or not self.journal.full
+        return self.held
+
+    def release(self) -> bool:
+        had, self.held = self.held, False
+        if had:
+            self.journal.full = False
+        return had
+
+
+async def test_on_a_full_disk_the_reserve_takes_what_must_be_kept_and_what_makes_room() -> None:
+    journal, transport = FullDisk(), FakeTransport()
+    room = Room(journal)
+    link = make(journal, transport, reserve=room)
+    async with running(link):
+        await link.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True)
+        assert room.held
+        journal.full = True
+        kept, dropped = (
+            link.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True),
+            link.send("telemetry", {}, BATCH, lane=Lane.TELEMETRY, must=False),
+        )
+        await asyncio.gather(kept, dropped)
+        assert not room.held
+        assert link.full
+        assert [(m.lane, m.seq) for m in journal.messages.values()] == [(Lane.EVENTS, 1), (Lane.EVENTS, 2)]
+        assert [(r.count, r.why) for r in journal.ranges] == [(1, Why.DISK)]
+        await link.send("telemetry", {}, BATCH, lane=Lane.TELEMETRY, must=False)
+        await link.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True)
+        assert [(r.count, r.why) for r in journal.ranges] == [(2, Why.DISK)]
+        assert (link.counts.dropped, link.counts.refused) == (2, 0)
+
+
+async def test_what_was_dropped_is_declared_to_the_cloud_and_survives_a_restart() -> None:
+    journal = MemoryJournal()
+    async with running(make(journal, FakeTransport())) as link:
+        for _ in range(BOUNDS.rows_max + 3):
+            await link.send("telemetry", {}, BATCH, lane=Lane.TELEMETRY, must=False)
+    assert [(r.from_seq, r.to_seq) for r in journal.ranges] == [(1, 3)]
+    transport = FakeTransport()
+    async with running(make(journal, transport, "b2")):
+        await up(transport)
+        await transport.until(lambda: any("dropped" in m.topic for m in transport.sent))
+        declared = next(m for m in transport.sent if "dropped" in m.topic)
+        envelope = open_envelope(declared.payload)
+        assert (envelope.boot, envelope.lane, envelope.seq) == ("b2", Lane.EVENTS, 1)
+        ranges = read(envelope.body, Dropped).ranges
+        assert [(r.boot, r.from_seq, r.to_seq, r.why) for r in ranges] == [("b1", 1, 4, Why.ROWS)]
+        assert journal.ranges == []
+
+
+async def test_the_cloud_tells_how_long_to_stay_away() -> None:
+    transport = FakeTransport()
+    link = make(MemoryJournal(), transport)
+    async with running(link):
+        await up(transport)
+        assert topics.build("reconnect", device=DEVICE) in transport.filters
+        topic = topics.build("reconnect", device=DEVICE)
+        transport.say(Arrived(topic, encode(Reconnect(min_s=100.0, max_s=50.0, valid_s=60.0))))
+        transport.say(Arrived(topic, encode(Reconnect(min_s=400.0, max_s=500.0, valid_s=60.0))))
+        transport.say(Down("unavailable", "cut"))
+        while link.connected:
+            await asyncio.sleep(0)
+        at = link._reconnection.deadline()
+        assert at is not None
+        assert 390 < at - time.monotonic() <= 500
+        assert link.malformed == 1
+
+
+async def test_who_lost_the_link_to_another_says_so() -> None:
+    transport = FakeTransport()
+    link = make(MemoryJournal(), transport)
+    async with running(link):
+        await up(transport)
+        transport.say(Down("taken-over", "another connection"))
+        while link.connected:
+            await asyncio.sleep(0)
+        assert link.counts.taken_over == 1
+
+
+async def test_a_connection_on_which_nobody_answers_is_dropped_and_dialed_anew() -> None:
+    transport = FakeTransport()
+    link = make(MemoryJournal(), transport, bounds=replace(BOUNDS, ack_timeout_s=0.01))
+    async with running(link):
+        await up(transport)
+        await link.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True)
+        first = transport.report
+        await transport.until(lambda: transport.report is not first and transport.report is not None)
+        assert not link.connected
+
+
+async def test_samples_of_a_wrong_clock_wait_and_get_their_dates_when_it_is_right() -> None:
+    journal, transport = MemoryJournal(), FakeTransport()
+    floor = [AT_MAX_MS]
+    link = make(journal, transport, floor_ms=lambda: floor[0], begun=False)
+    async with running(link):
+        await up(transport)
+        at = link.stamp()
+        assert at < AT_MIN_MS
+        batch = TelemetryBatch(samples=[Sample(at=at, values={"cpu_pct": 1.5})])
+        await link.send("telemetry", {}, batch, lane=Lane.TELEMETRY, must=False)
+        await link.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True)
+        await transport.until(lambda: len(transport.envelopes()) == 1)
+        assert transport.envelopes()[0].lane is Lane.EVENTS
+        floor[0] = AT_MIN_MS
+        before = time.time() * 1000
+        await link.send("telemetry", {}, BATCH, lane=Lane.TELEMETRY, must=False)
+        await transport.until(lambda: len(transport.envelopes()) == 3)
+        sample = transport.envelopes()[1]
+        assert before - DEADLINE_S * 1000 <= sample.at <= before + DEADLINE_S * 1000
+        dated = read(sample.body, TelemetryBatch).samples[0].at
+        assert abs(dated - sample.at) <= 1000
+
+
+async def test_samples_whose_boot_never_knew_the_time_are_dropped_and_counted() -> None:
+    journal = MemoryJournal()
+    async with running(make(journal, FakeTransport(), floor_ms=lambda: AT_MAX_MS, begun=False)) as link:
+        await link.send("telemetry", {}, BATCH, lane=Lane.TELEMETRY, must=False)
+        await link.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True)
+    transport = FakeTransport()
+    async with running(make(journal, transport, "b2")) as link:
+        await up(transport)
+        await transport.until(lambda: any("dropped" in m.topic for m in transport.sent))
+        told = [open_envelope(m.payload) for m in transport.sent if "presence" not in m.topic]
+        assert [(e.boot, e.lane) for e in told] == [("b1", Lane.EVENTS), ("b2", Lane.EVENTS)]
+        assert told[0].at >= AT_MIN_MS
+        assert [r.why for r in read(told[1].body, Dropped).ranges] == [Why.CLOCK]
+        assert link.counts.dropped == 1
 
 
 async def test_the_next_start_sends_what_the_last_one_left() -> None:
@@ -293,3 +476,30 @@ async def test_a_handler_that_breaks_ends_the_link() -> None:
         async with asyncio.timeout(DEADLINE_S):
             await task
     assert transport.last is not None
+
+
+async def test_a_link_that_dials_anew_hears_nothing_of_the_connection_before() -> None:
+    transport = FakeTransport()
+    link = make(MemoryJournal(), transport)
+    told: asyncio.Queue[str] = asyncio.Queue()
+    link.on_connected(lambda: told.put_nowait("up"))
+    link.on_disconnected(lambda: told.put_nowait("down"))
+    link.on_refused(told.put_nowait)
+    async with running(link), asyncio.timeout(DEADLINE_S):
+        await up(transport)
+        assert await told.get() == "up"
+        before = transport.report
+        assert before is not None
+        again = asyncio.create_task(link.redial())
+        await asyncio.sleep(0)
+        before(Down("refused", "of the old connection"))
+        before(Up())
+        await again
+        assert await told.get() == "down"
+        assert not link.connected
+        before(Up())
+        transport.say(Up())
+        assert await told.get() == "up"
+        transport.say(Down("refused", "of the new one"))
+        assert (await told.get(), await told.get()) == ("down", "of the new one")
+    assert told.empty()

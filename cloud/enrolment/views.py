@@ -1,0 +1,163 @@
+"""What pages and programs are shown of devices' certificates."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from cloud.database.models.devices import Device
+from cloud.database.models.enrolment import (
+    ConnectionDrop,
+    DeviceCertificate,
+    EnrolmentRefusal,
+    EnrolmentToken,
+)
+from cloud.enrolment.core import GOOD
+
+ENDS_SOON = timedelta(days=7)
+"""A device renews long before; one that has so little left cannot, and somebody must look."""
+CERTIFICATES_SHOWN_MAX = 50
+
+
+@dataclass(frozen=True)
+class CertificateView:
+    """One certificate; `days_left` is None where it opens no doors any more."""
+
+    serial: str
+    state: str
+    by: str
+    issued_at: datetime
+    connected_at: datetime | None
+    proven_at: datetime | None
+    expires_at: datetime
+    ended_at: datetime | None
+    end_reason: str
+    days_left: int | None
+
+    @property
+    def ends_soon(self) -> bool:
+        """Whether somebody must look."""
+        return self.days_left is not None and self.days_left < ENDS_SOON.days
+
+
+@dataclass(frozen=True)
+class DropView:
+    """A connection that is to end, or has ended at `done_at`."""
+
+    asked_at: datetime
+    tries: int
+    trouble: str
+    done_at: datetime | None
+
+
+@dataclass(frozen=True)
+class MemberView:
+    """A device with its certificates: first the one that it uses, then the youngest."""
+
+    device: str
+    kind: str
+    site: str
+    registered_at: datetime
+    decommissioned_at: datetime | None
+    token_until: datetime | None
+    certificates: list[CertificateView]
+    drop: DropView | None
+
+    @property
+    def good(self) -> bool:
+        """Whether anything can be revoked."""
+        return any(each.days_left is not None for each in self.certificates) or self.token_until is not None
+
+
+@dataclass(frozen=True)
+class RefusalView:
+    """How often something was refused for `cause`."""
+
+    cause: str
+    count: int
+    last_at: datetime
+
+
+def listed(session: Session, now: datetime, *, after: str, limit: int) -> list[MemberView]:
+    """At most `limit` devices after `after`, by id; those out of service too."""
+    rows = sa.select(Device).where(Device.device > after).order_by(Device.device).limit(limit)
+    return _members(session, session.scalars(rows).all(), now)
+
+
+def one(session: Session, device: str, now: datetime) -> MemberView | None:
+    """One device; None where there is none of this name."""
+    row = session.get(Device, device)
+    return _members(session, [row], now)[0] if row is not None else None
+
+
+def ending_soon(session: Session, now: datetime) -> int:
+    """How many devices in service have nothing but certificates that end soon."""
+    of_device = sa.select(DeviceCertificate.device).where(
+        DeviceCertificate.state.in_(GOOD), DeviceCertificate.expires_at > now
+    )
+    last = of_device.group_by(DeviceCertificate.device).having(
+        sa.func.max(DeviceCertificate.expires_at) < now + ENDS_SOON
+    )
+    rows = sa.select(sa.func.count()).where(Device.device.in_(last), Device.decommissioned_at.is_(None))
+    return session.scalar(rows) or 0
+
+
+def refusals(session: Session) -> list[RefusalView]:
+    """By cause."""
+    rows = session.scalars(sa.select(EnrolmentRefusal).order_by(EnrolmentRefusal.cause))
+    return [RefusalView(row.cause, row.count, row.last_at) for row in rows]
+
+
+def _members(session: Session, devices: Sequence[Device], now: datetime) -> list[MemberView]:
+    names = [row.device for row in devices]
+    certificates: dict[str, list[CertificateView]] = defaultdict(list)
+    of_these = sa.select(DeviceCertificate).where(DeviceCertificate.device.in_(names))
+    for each in session.scalars(of_these.order_by(DeviceCertificate.issued_at.desc())):
+        certificates[each.device].append(_certificate(each, now))
+    open_tokens = sa.select(EnrolmentToken.device, sa.func.max(EnrolmentToken.expires_at)).where(
+        EnrolmentToken.device.in_(names), EnrolmentToken.expires_at > now
+    )
+    until = {row[0]: row[1] for row in session.execute(open_tokens.group_by(EnrolmentToken.device))}
+    dropped = sa.select(ConnectionDrop).where(ConnectionDrop.device.in_(names))
+    drops = {row.device: row for row in session.scalars(dropped)}
+    return [
+        MemberView(
+            row.device,
+            row.kind,
+            row.site,
+            row.registered_at,
+            row.decommissioned_at,
+            until.get(row.device),
+            sorted(certificates[row.device], key=_in_use_first)[:CERTIFICATES_SHOWN_MAX],
+            _drop(drops.get(row.device)),
+        )
+        for row in devices
+    ]
+
+
+def _certificate(row: DeviceCertificate, now: datetime) -> CertificateView:
+    good = row.state in GOOD and row.expires_at > now
+    return CertificateView(
+        row.serial,
+        row.state,
+        row.by,
+        row.issued_at,
+        row.connected_at,
+        row.proven_at,
+        row.expires_at,
+        row.ended_at,
+        row.end_reason,
+        (row.expires_at - now).days if good else None,
+    )
+
+
+def _in_use_first(each: CertificateView) -> tuple[bool, bool]:
+    """Sorting keeps the order of those that are alike: the youngest first."""
+    return each.state != "active", each.days_left is None
+
+
+def _drop(row: ConnectionDrop | None) -> DropView | None:
+    return DropView(row.asked_at, row.tries, row.trouble, row.done_at) if row is not None else None
