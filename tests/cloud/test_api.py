@@ -56,7 +56,7 @@ def apps(ground: main.Ground, ways: main.Ways) -> dict[str, Any]:
     return {
         "pages": main.pages_app(ground, ways),
         "device": main.device_app(ground, ways),
-        "bootstrap": main.bootstrap_app(ground),
+        "bootstrap": main.bootstrap_app(ground, ways),
     }
 
 
@@ -322,7 +322,7 @@ def siege(plane: Exposed, apps: dict[str, Any], listener: str, name: str, seed: 
 
 
 def test_the_check_itself_finds_what_tells_of_the_inside(plane: Exposed) -> None:
-    key = (plane.data / "pki" / "ca.key").read_text().splitlines()[1]
+    key = (plane.data / "pki" / "issuing.key").read_text().splitlines()[1]
     for told in ('File "x", line 1', "sqlalchemy.exc", f"see {plane.folder}/data", key, "SELECT a FROM b"):
         assert plane.leaks(f"<p>{told}</p>")
     assert not plane.leaks("SELECT it yourself", sent="SELECT it")
