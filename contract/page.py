@@ -5,7 +5,7 @@ import re
 from contract.captions import SEGMENT, SITTING
 from contract.documents import DOCUMENT
 from contract.enrolment import CERTIFICATE
-from contract.jobs import EXECUTION
+from contract.jobs import EXECUTION, JOB
 from contract.lifecycle import Machine
 from contract.presence import PRESENCE
 from contract.recordings import RECORDING
@@ -16,6 +16,7 @@ from contract.updates import UPDATE
 MACHINES: tuple[Machine, ...] = (
     CERTIFICATE,
     DOCUMENT,
+    JOB,
     EXECUTION,
     SITTING,
     SEGMENT,

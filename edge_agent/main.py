@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from contract.ids import RANDOM_BYTES, uuid7
+from contract.jobs import Operation as OperationName
 from contract.telemetry import Value
 from edge_agent import logs
 from edge_agent.errors import AgentError, SettingsError, UnavailableError
@@ -55,6 +56,8 @@ CLOCK_PERIOD_S = 600.0
 """How often the control plane is asked for nothing but its `Date`."""
 CLOCK_RETRY_S = 60.0
 BOARD_PERIOD_S = 3600.0
+UNSTOPPABLE = frozenset[str]({OperationName.PRINT_DOCUMENT, OperationName.RESTART_AGENT})
+"""What goes on when its job is cancelled: the printer has the paper, the process is ending already."""
 """How often the I/O board is asked which firmware runs; updates ask it themselves."""
 
 Run = Callable[[], Awaitable[None]]
@@ -167,7 +170,7 @@ async def _live(settings: Settings, file: Path) -> int:
         parts.tasks["updates"] = updates.run
         parts.operations |= update_operations(updates)
     parts.operations |= _operations(settings, link, https, end, parts.board)
-    jobs = Jobs(link=link, journal=job_journal, operations=parts.operations)
+    jobs = Jobs(link=link, journal=job_journal, operations=parts.operations, unstoppable=UNSTOPPABLE)
     if parts.hears_time is not None:
         jobs.on_server_time(parts.hears_time)
     telemetry = Telemetry(

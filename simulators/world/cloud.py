@@ -44,7 +44,7 @@ REQUEST_S = 0.3
 PRICE_CENTS = 400
 TERMS = k.Terms(queued_expiry=timedelta(seconds=900), in_progress_timeout=timedelta(seconds=900))
 SITTING_TERMS = k.Terms(
-    queued_expiry=timedelta(hours=12), in_progress_timeout=timedelta(seconds=60), retries=k.RETRIES_MAX
+    queued_expiry=timedelta(hours=12), in_progress_timeout=timedelta(seconds=60), retries=cj.RETRIES_MAX
 )
 MEMBER = Member("site", "device")
 EARS = w.Ears(words_since=START, data_since=None)
@@ -167,6 +167,8 @@ class Cloud:
                     self._believe(device, packet.body)
                 case "start-next":
                     self._start_next(device, packet.body)
+                case "describe":
+                    self._describe(device, packet.ids["job"], packet.body)
                 case "update":
                     self._update(device, packet.ids["job"], packet.body)
 
@@ -363,7 +365,7 @@ class Cloud:
         ]
 
     def _canceled(self, job: str) -> list[Action]:
-        canceled = k.cancel(self.db.executions[job], self.now)
+        canceled = k.cancel(self.db.executions[job], self.now, force=True)
         return [lambda: self.db.executions.__setitem__(job, canceled), lambda: self.db.told.add(job)]
 
     def _hand(self, device: str, token: str, execution: cj.Execution | None) -> None:
@@ -381,6 +383,14 @@ class Cloud:
         assert isinstance(begun, k.Execution)
         self._commit(lambda: self.db.executions.__setitem__(begun.job, begun))
         self._hand(device, token, self._shape(device, begun))
+
+    def _describe(self, device: str, job: str, request: cj.Request) -> None:
+        """The world keeps the latest try only: an older one has ended."""
+        execution = self.db.executions.get(job)
+        shape = None
+        if execution is not None and execution.number == request.execution_number:
+            shape = self._shape(device, execution)
+        self._broker.to_device(device, Packet("jobs", {}, j.Described(request.client_token, shape)))
 
     def _update(self, device: str, job: str, wish: cj.Update) -> None:
         execution = self.db.executions.get(job)
@@ -424,6 +434,7 @@ class Cloud:
             queued_at=int(execution.queued_at.timestamp()),
             last_updated_at=int(execution.updated_at.timestamp()),
             job_document=self.db.target[execution.job][1],
+            approximate_seconds_before_timed_out=k.seconds_left(execution, self.now),
         )
 
     # --- documents ---

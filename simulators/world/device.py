@@ -10,7 +10,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from contract.jobs import Execution, Status
+from contract.jobs import Execution, Request, Status
 from contract.link import DroppedRange
 from contract.messages import AT_MIN_MS, Lane, Presence, encode, seal
 from edge_agent.documents import printing as p
@@ -34,6 +34,7 @@ RESTART_S = 2.0
 FLOOR_MS = AT_MIN_MS
 """What every device knows to have passed."""
 SYNC = "sync"
+UNSTOPPABLE = frozenset({"print-document", "restart-agent"})
 
 Perform = Callable[["Device", Execution], None]
 """Does an operation of a job; its end is `Device.ended`."""
@@ -200,7 +201,7 @@ class Device:
         self.reconnection = r.Reconnection(self.plant.chance(self.faults.rng), self.now)
         entries = list(self.disk.entries.values())
         self._server_clock = ServerClock()
-        self.jobs = j.Jobs(f"{self.boot}-{self.life}", frozenset(self.operations), entries)
+        self.jobs = j.Jobs(f"{self.boot}-{self.life}", frozenset(self.operations), entries, UNSTOPPABLE)
         self._arm_reconnection()
         for row in kept:
             if undatable(row):
@@ -500,6 +501,9 @@ class Device:
             case j.Ask(token):
                 self._server_clock.ask(token, self.clock.now)
                 self.publish("start-next", {}, token)
+            case j.Look((job, number), token):
+                look = Request(client_token=token, execution_number=number, include_job_document=False)
+                self.publish("describe", {"job": job}, look)
             case j.Begin(execution):
                 self.disk.put(self.disk.entries, j.key(execution), j.Entry(execution, 1, None, settled=False))
                 self.sync()

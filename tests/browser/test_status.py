@@ -16,10 +16,12 @@ from cloud.database.engine import connect
 from cloud.database.metadata import complete
 from cloud.database.models.devices import Device
 from cloud.database.models.operators import Operator, OperatorSession
+from cloud.devices import groups
 from cloud.devices import pages as device_pages
 from cloud.jobs import api as job_api
 from cloud.jobs import pages as job_pages
 from cloud.jobs.diagnostics import Bundles
+from cloud.jobs.orders import Groups
 from cloud.jobs.requests import Requests
 from cloud.jobs.service import Jobs
 from cloud.operators import access
@@ -85,8 +87,8 @@ def city(tmp_path: Path, serve: Serve) -> Iterator[City]:
     routers = [
         telemetry_pages.router(watch),
         device_pages.router(sessions, sections),
-        job_pages.router(sessions, jobs),
-        job_api.router(sessions, jobs, bundles),
+        job_pages.router(sessions, jobs, Groups(groups.names, groups.members)),
+        job_api.router(sessions, jobs, Groups(groups.names, groups.members), bundles),
     ]
     app = build_pages("test", routers, pages=Pages(), secure=False)
     access.protect(app, sessions, now=now, secure=False)

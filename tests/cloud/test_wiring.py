@@ -6,8 +6,7 @@ import sqlalchemy as sa
 
 from cloud.database.models.devices import Device
 from cloud.database.models.jobs import Job
-from cloud.jobs.core import RETRIES_MAX
-from contract.jobs import Status
+from contract.jobs import RETRIES_MAX, Status
 
 
 def test_a_recorder_that_did_not_answer_is_told_of_its_sitting_again(ground, ways):

@@ -30,6 +30,7 @@ BARE: dict[str, type[msgspec.Struct]] = {
     "reconnect": link.Reconnect,
     "job-update": jobs.Update,
     "job-start-next-accepted": jobs.ExecutionAnswer,
+    "job-describe-accepted": jobs.ExecutionAnswer,
     "job-update-rejected": jobs.Rejection,
     "set-sitting": captions.SetSitting,
     "set-sitting-changed": captions.SetSitting,

@@ -18,18 +18,22 @@ from cloud.database.models.captions import CaptionRevision, Sitting
 from cloud.database.models.devices import Device
 from cloud.database.models.documents import DocumentLookup
 from cloud.database.models.enrolment import DeviceCertificate, EnrolmentRefusal
-from cloud.database.models.jobs import Job, JobExecution
+from cloud.database.models.jobs import Job, JobExecution, JobWaiting
+from cloud.database.writing import hold
 from cloud.documents import store as document_store
 from cloud.documents.problems import DocumentProblemError
 from cloud.enrolment import members, refusals, registry
 from cloud.errors import RefusedError
+from cloud.jobs.requests import Requests
 from cloud.jobs.service import PENDING_MAX, Jobs
+from cloud.jobs.sweep import Sweep
 from cloud.operators.accounts import Accounts
 from cloud.operators.roles import Role
 from cloud.settings import Broker as BrokerSettings
 from cloud.watermark import Key
 from contract.captions import CaptionSegment, CaptionState
 from contract.documents import IDENTIFICATIONS_FAILED_MAX, Evidence, PrintOutcome
+from contract.jobs import Status, Update
 from contract.messages import Lane, encode, seal
 from tests.cloud.conftest import Clock
 from tests.cloud.documents.desk import KIOSK, STRANGER, Desk
@@ -140,7 +144,7 @@ def test_a_job_ends_once(jobs: Jobs, city: Sessions, clock: Clock) -> None:
 
     def end(number: int) -> int:
         if number % 2:
-            return jobs.sweep(clock())
+            return Sweep(city, jobs)(clock())
         with city.begin() as session:
             return jobs.cancel(session, "job-1")
 
@@ -149,6 +153,72 @@ def test_a_job_ends_once(jobs: Jobs, city: Sessions, clock: Clock) -> None:
     with city() as session:
         rows = session.scalars(sa.select(JobExecution)).all()
     assert {row.version for row in rows} == {2}
+
+
+def test_control_planes_that_roll_out_together_keep_the_rate_and_show_a_job_once(
+    jobs: Jobs, city: Sessions, clock: Clock
+) -> None:
+    names = [f"kiosk-{number:02}" for number in range(10, 30)]
+    with city.begin() as session:
+        session.add_all(Device(device=name, kind="kiosk", site="x", registered_at=clock()) for name in names)
+    with city.begin() as session:
+        terms = {"in_progress_timeout_s": 60.0, "queued_expiry_s": 600.0}
+        jobs.create(session, "job-1", {"operation": "restart-agent"}, names, per_minute=60, **terms)
+    sweeps = [Sweep(city, jobs) for _ in range(MANY)]
+    for _ in range(4):
+        shown = at_once(MANY, lambda number: sweeps[number].roll(clock()))
+        assert sum(shown) <= 3
+        clock.forward(2)
+    with city() as session:
+        rows = session.scalars(sa.select(JobExecution)).all()
+        waiting = session.scalar(sa.select(sa.func.count()).select_from(JobWaiting))
+    assert len({row.device for row in rows}) == len(rows) == 7
+    assert waiting == len(names) - 7
+
+
+def test_a_cancel_in_the_middle_of_a_roll_out_leaves_nobody_waiting(
+    jobs: Jobs, city: Sessions, clock: Clock
+) -> None:
+    names = [f"kiosk-{number:02}" for number in range(10, 18)]
+    with city.begin() as session:
+        session.add_all(Device(device=name, kind="kiosk", site="x", registered_at=clock()) for name in names)
+    with city.begin() as session:
+        terms = {"in_progress_timeout_s": 60.0, "queued_expiry_s": 600.0}
+        jobs.create(session, "job-1", {"operation": "restart-agent"}, names, per_minute=60, **terms)
+    clock.forward(2)
+    sweep = Sweep(city, jobs)
+
+    def act(number: int) -> int:
+        if number % 2:
+            return sweep.roll(clock())
+        with city.begin() as session:
+            return jobs.cancel(session, "job-1")
+
+    ended = sum(at_once(MANY, act)[::2])
+    assert ended == len(names)
+    with city() as session:
+        rows = session.scalars(sa.select(JobExecution)).all()
+        job = session.scalars(sa.select(Job)).one()
+    assert sorted(row.device for row in rows) == names
+    assert {row.status for row in rows} == {"CANCELED"}
+    assert (job.state, job.rollout_next_at) == ("CANCELED", None)
+
+
+def test_the_last_two_devices_of_a_job_end_it_together(jobs: Jobs, city: Sessions, clock: Clock) -> None:
+    requests = Requests(jobs, lambda *_: None)
+    for number in range(4):
+        order(jobs, city, f"job-{number}", KIOSK, "kiosk-02")
+
+        def finish(device: int, job: str = f"job-{number}") -> None:
+            ids = {"device": (KIOSK, "kiosk-02")[device], "job": job}
+            with city.begin() as session:
+                hold(session, [ids["device"]])
+                body = encode(Update(status=Status.SUCCEEDED))
+                requests.update(Received(ids["device"], ids, body, None, clock(), session))
+
+        at_once(2, finish)
+    with city() as session:
+        assert set(session.scalars(sa.select(Job.state))) == {"COMPLETED"}
 
 
 def test_a_hall_has_one_sitting(city: Sessions) -> None:
@@ -228,7 +298,8 @@ def test_a_revoked_certificate_does_not_come_back_to_life(
     """It is shown for the first time in the moment in which it is revoked."""
     monkeypatch.setattr(members, "serial_text", lambda _shown: "1")
     monkeypatch.setattr(members.pki, "common_name", lambda _shown: KIOSK)
-    shown = type("Shown", (), {"not_valid_before_utc": clock()})()
+    made = {"fingerprint": lambda _self, _hash: b"", "not_valid_before_utc": clock()}
+    shown = type("Shown", (), made)()
     for _ in range(MANY):
         with city.begin() as session:
             session.execute(sa.delete(DeviceCertificate))
