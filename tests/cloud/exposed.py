@@ -29,6 +29,7 @@ from fastapi import FastAPI
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.database.engine import connect
+from cloud.enrolment import registry, tokens
 from cloud.operators import api_tokens
 from cloud.operators.roles import Role
 from contract.enrolment import EST_PREFIX
@@ -44,11 +45,12 @@ START_S = 60.0
 STOP_S = 30.0
 SEED = 11
 KIOSK, HALL, NEIGHBOUR = "kiosk-01", "hall-01", "kiosk-02"
+DEVICES = {KIOSK: "kiosk", HALL: "recorder", NEIGHBOUR: "kiosk"}
 ROOT = Path(__file__).parents[2]
 INSIDE = re.compile(
     r"(?i:traceback|most recent call|sqlalchemy|sqlite3|psycopg|pydantic|starlette|fastapi|uvicorn|msgspec)"
     r"|File \"|SELECT .*FROM|INSERT INTO|UPDATE \w+ SET|site-packages|\w\.py\b|object at 0x|\wError\("
-    r"|__(?:init|main|dict|class|name|file|globals)__|\bdbos\b"
+    r"|__(?:init|main|dict|class|globals)__|\bdbos\b"
 )
 """Words of the inside; a page or a sentence of ours needs none of them."""
 OUR_FAULTS = {
@@ -164,12 +166,15 @@ class Exposed:
             verify="" if listener == "pages" else str(self.data / "pki" / "ca.pem"),
         )
 
-    def members(self, kinds: dict[str, str]) -> dict[str, Caller]:
-        """Devices that have enrolled as a technician would: a token, a request, EST."""
-        listed = self.folder / "devices.csv"
-        listed.write_text("".join(f"{device},{kind},Dardania\n" for device, kind in kinds.items()))
-        told = self.command("enrol-token", "--list", str(listed))
-        return {each["device"]: self._enrol(each["device"], each["token"]) for each in told["tokens"]}
+    def member(self, kind: str, device: str = "") -> Caller:
+        """A device, a new one where none is named, that has enrolled as a technician would: by EST."""
+        self._number += 1
+        device = device or f"{kind}-new-{self._number}"
+        now = datetime.now(UTC)
+        with self.sessions.begin() as session:
+            registry.register(session, device, kind, "Dardania", now)
+            token = tokens.issue(session, device, kind, now, secrets.token_bytes(tokens.TOKEN_BYTES))
+        return self._enrol(device, token)
 
     def _enrol(self, device: str, token: str) -> Caller:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -211,14 +216,17 @@ class Exposed:
         return self.folder / f"{name}.log"
 
     def collect_secrets(self) -> None:
-        """What is in the key files; every line that is long enough to be nothing else."""
+        """Of each key file the first line, or all of it where it is no PEM.
+
+        The later lines of a PEM may hold nothing but the public key, which stands in certificates too.
+        """
         for path in self.data.rglob("*"):
             if path.is_file() and (path.suffix == ".key" or path.name.endswith("key")):
                 raw = path.read_bytes()
-                self._secrets |= {raw.hex(), base64.b64encode(raw).decode()}
-                text = raw.decode("latin-1").splitlines()
-                self._secrets |= {line for line in text if len(line) > 30 and "-----" not in line}
-        assert len(self._secrets) > 10
+                pem = raw.startswith(b"-----BEGIN")
+                found = [raw.decode().splitlines()[1]] if pem else [raw.hex(), base64.b64encode(raw).decode()]
+                self._secrets |= {each for each in found if len(each) > 30}
+        assert len(self._secrets) > 5
 
     def leaks(self, answer: str, sent: str = "") -> str:
         """What an answer tells of the inside, and was not sent by the caller; empty for nothing."""
@@ -251,10 +259,10 @@ def exposed(folder: Path, database: str) -> Iterator[Exposed]:
     people = generate(SEED)
     engine = connect(database)
     with (
-        served(registries_app(people, today=lambda: date(2026, 11, 23))) as registry,
+        served(registries_app(people, today=lambda: date(2026, 11, 23))) as registries,
         served(payments_app()) as payments,
     ):
-        outside = {"database": database, "registry": registry, "payments": payments}
+        outside = {"database": database, "registry": registries, "payments": payments}
         (folder / "cloud.toml").write_text(SETTINGS.format(folder=folder, **outside, **ports))
         plane = Exposed(folder, ports, sessionmaker(engine, expire_on_commit=False))
         plane.command("init")
@@ -266,7 +274,7 @@ def exposed(folder: Path, database: str) -> Iterator[Exposed]:
             _running(plane, "serve", plane.words("serve"), "control_plane_started", "link_connected"),
         ):
             plane.callers = {
-                **plane.members({KIOSK: "kiosk", HALL: "recorder", NEIGHBOUR: "kiosk"}),
+                **{device: plane.member(kind, device) for device, kind in DEVICES.items()},
                 **{f"nobody at {each}": plane.nobody(each) for each in names[:3]},
             }
             plane.collect_secrets()

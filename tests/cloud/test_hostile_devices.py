@@ -22,7 +22,7 @@ from contract.messages import MESSAGE_BYTES_MAX, Lane
 from contract.recordings import recording_id
 from contract.telemetry import Sample, TelemetryBatch
 from tests.cloud.exposed import HALL, KIOSK, NEIGHBOUR, Exposed
-from tests.cloud.fleet_link import AT, FleetDevice, wait_for
+from tests.cloud.fleet_link import AT, FleetDevice
 from tests.contract.test_fuzz import EXAMPLES, LITERALS, paths, with_mark
 
 MESSAGES, MESSAGES_LONG = 1500, 30_000
@@ -240,23 +240,3 @@ def test_hostile_messages_are_counted_and_the_neighbour_is_heard(
 @pytest.mark.long
 def test_hostile_messages_link_at_length(plane: Exposed, town: Town, street: list[FleetDevice]) -> None:
     besiege(plane, town, street, random.randrange(10**9), MESSAGES_LONG)
-
-
-@pytest.mark.system
-def test_a_device_that_shouts_is_counted_and_the_neighbour_is_heard(
-    plane: Exposed, street: list[FleetDevice]
-) -> None:
-    """Two thousand messages at once, a gap before each: taken by rule, as fast as they can be stored."""
-    hall, _, good = street
-    neighbour = Neighbour(good, random.Random(1))
-    boot = uuid7(AT, random.Random(2).randbytes(RANDOM_BYTES))
-    for number in range(2000):
-        batch = TelemetryBatch(samples=[Sample(at=AT + number, values={"uptime_s": number})])
-        seq = 2 * number + 1
-        hall.send("telemetry", batch, boot=boot, lane=Lane.TELEMETRY, seq=seq, kept_from=seq)
-        if number % 200 == 0:
-            neighbour.speak()
-    neighbour.wait_heard()
-    wait_for(
-        lambda: any(each.boot == boot and each.seq == 3999 for each in hall.acks()), "all of it is stored"
-    )
