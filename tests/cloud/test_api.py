@@ -289,7 +289,8 @@ def besiege(plane: Exposed, app: Any, caller_for: Any, seed: int, times: int) ->
 
 
 LISTENERS = [
-    ("pages", Role.ADMINISTRATOR), ("pages", "nobody at pages"), ("device", KIOSK), ("bootstrap", "nobody at bootstrap"), ("bootstrap", KIOSK),
+    ("pages", Role.ADMINISTRATOR), ("pages", "nobody at pages"), ("device", KIOSK),
+    ("bootstrap", "nobody at bootstrap"), ("bootstrap", KIOSK),
 ]  # fmt: skip
 LISTENERS_LONG = [
     *LISTENERS, ("pages", Role.OPERATOR), ("pages", Role.CLERK), ("pages", PROGRAM), ("device", HALL),
