@@ -60,13 +60,14 @@ class Ledger:
 
 
 class Place:
-    """A broker and an ingest, and the identities of the devices that may come."""
+    """A broker and an ingest, and the identities of the devices that may come; `control` is not started."""
 
-    def __init__(self, folder: Path, port: int, broker: Child, ingest: Child) -> None:
+    def __init__(self, folder: Path, port: int, broker: Child, ingest: Child, control: Child) -> None:
         self.folder = folder
         self.port = port
         self.broker = broker
         self.ingest = ingest
+        self.control = control
         self.identities: dict[str, Identity] = {}
 
     @property
@@ -143,7 +144,8 @@ async def laid(folder: Path, devices: Sequence[str]) -> AsyncIterator[Place]:
     broker = Command("broker", (program, "-c", str(folder / "broker" / "mosquitto.conf")), again=False)
     ingest = Command("ingest", (*cloud, "ingest", "--settings", str(settings)), again=False)
     logs = folder / "logs"
-    place = Place(folder, port, Child(broker, logs), Child(ingest, logs))
+    control = Command("control", (*cloud, "serve", "--settings", str(settings)), again=False)
+    place = Place(folder, port, *(Child(each, logs) for each in (broker, ingest, control)))
     place.identities = await asyncio.to_thread(_enrol, place, devices)
     try:
         await place.start_broker()
@@ -152,8 +154,8 @@ async def laid(folder: Path, devices: Sequence[str]) -> AsyncIterator[Place]:
             await place.ingest.log.wait("link_connected", 1)
         yield place
     finally:
-        await place.ingest.stop()
-        await place.broker.stop()
+        for child in (place.control, place.ingest, place.broker):
+            await child.stop()
 
 
 def _enrol(place: Place, devices: Sequence[str]) -> dict[str, Identity]:
