@@ -56,11 +56,11 @@ class Declared(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """`count` messages with sequences from `first` to `last` were declared as dropped."""
+    """So many `messages` with sequences from `first` to `last` were declared as dropped."""
 
     first: int
     last: int
-    count: int
+    messages: int
 
 
 def place(declared: Declared, counted: Counted, mark: "Mark | None", drops: list[Drop]) -> Declared:

@@ -33,8 +33,8 @@ SHORT = 4
 TAGS_WITHOUT_END = {"meta", "link", "img", "input", "br", "hr", "path", "line", "circle", "polyline", "rect"}
 PAGES = [
     "/status", "/devices", "/ledger", "/maintenance", "/devices/lang-kiosk", "/devices/lang-kiosk/settings",
-    "/devices/nothing", "/incidents", "/incidents/900001", "/expected-off", "/jobs", "/documents", "/sittings",
-    "/recordings", "/assembly", "/updates",
+    "/devices/nothing", "/incidents", "/incidents/900001", "/expected-off", "/jobs", "/documents",
+    "/sittings", "/recordings", "/assembly", "/updates",
     "/enrolment", "/accounts", "/tokens", "/audit", "/password", "/nothing", "/documents?state=nonsense",
 ]  # fmt: skip
 PUBLIC = ["/{}/captions", "/{}/captions/lang-sitting", "/{}/captions/lang-sitting/transcript", "/{}/verify"]
