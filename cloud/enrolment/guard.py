@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
+from cryptography import x509
 from fastapi import APIRouter, FastAPI, Request, Response
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.concurrency import run_in_threadpool
@@ -53,11 +54,7 @@ class DeviceGuard:
     def _admit(self, request: Request) -> str:
         now = self.now()
         try:
-            shown = shown_certificate(request)
-            if shown is None:
-                raise EnrolmentRefusedError(
-                    Cause.NO_CERTIFICATE, "show the certificate of an enrolled device"
-                )
+            shown = _shown(request)
             with self.sessions.begin() as session:
                 return members.admit(session, shown, now).device
         except EnrolmentRefusedError as error:
@@ -71,9 +68,9 @@ def device_router(sessions: sessionmaker[Session], *, now: Callable[[], datetime
     @routes.post(PROVEN_PATH, status_code=204)
     def proven(request: Request) -> Response:
         """The certificate of this connection has carried a link; the device's others end now."""
-        shown, at = shown_certificate(request), now()
-        assert shown is not None, "the guard lets nobody through without one"
+        at = now()
         try:
+            shown = _shown(request)
             with sessions.begin() as session:
                 members.prove(session, shown, at)
         except EnrolmentRefusedError as error:
@@ -81,6 +78,13 @@ def device_router(sessions: sessionmaker[Session], *, now: Callable[[], datetime
         return Response(status_code=204)
 
     return routes
+
+
+def _shown(request: Request) -> x509.Certificate:
+    shown = shown_certificate(request)
+    if shown is None:
+        raise EnrolmentRefusedError(Cause.NO_CERTIFICATE, "show the certificate of an enrolled device")
+    return shown
 
 
 def _counted(sessions: sessionmaker[Session], error: EnrolmentRefusedError, now: datetime) -> ProblemError:

@@ -30,6 +30,7 @@ WORDS: dict[str, Any] = {
     "codes": CODES,
     "components": COMPONENTS,
     "kinds": KINDS,
+    "per_minute_max": PER_MINUTE_MAX,
 }
 
 
@@ -52,18 +53,9 @@ def router(updates: Updates) -> APIRouter:
             older=older,
             devices=devices,
             groups=groups,
-            per_minute_max=PER_MINUTE_MAX,
             **more,
             **WORDS,
         )
-
-    def one(request: Request, template: str, update: str) -> Response:
-        with updates.sessions() as session:
-            found = views.overview(session, update)
-            rows = views.rows(session, update)
-        if found is None:
-            raise HTTPException(404)
-        return render(request, template, rollout=found, rows=rows, **WORDS)
 
     @routes.get(PAGE)
     def show_list(
@@ -92,23 +84,17 @@ def router(updates: Updates) -> APIRouter:
         rate = rate_of(per_minute)
         with updates.sessions.begin() as session:
             update = updates.assign(
-                session,
-                operator,
-                path=path,
-                target=target,
-                downgrade=downgrade,
-                key=key,
-                per_minute=rate,
+                session, operator, path=path, target=target, downgrade=downgrade, key=key, per_minute=rate
             )
         return RedirectResponse(f"{PAGE}/{update}", 303)
 
     @routes.get(PAGE + "/{update}")
     def show_one(request: Request, update: str) -> Response:
-        return one(request, "updates/rollout.html", update)
+        return _one(updates, request, "updates/rollout.html", update)
 
     @routes.get(PAGE + "/{update}/live")
     def show_one_live(request: Request, update: str) -> Response:
-        return one(request, "updates/rollout_live.html", update)
+        return _one(updates, request, "updates/rollout_live.html", update)
 
     @routes.post(PAGE + "/{update}/cancel")
     def cancel(request: Request, update: str) -> Response:
@@ -118,6 +104,15 @@ def router(updates: Updates) -> APIRouter:
         return RedirectResponse(f"{PAGE}/{update}", 303)
 
     return belongs_to(Area.UPDATES, routes)
+
+
+def _one(updates: Updates, request: Request, template: str, update: str) -> Response:
+    with updates.sessions() as session:
+        found = views.overview(session, update)
+        rows = views.rows(session, update)
+    if found is None:
+        raise HTTPException(404)
+    return render(request, template, rollout=found, rows=rows, **WORDS)
 
 
 def _published(catalogue: Catalogue) -> tuple[list[Target], bool]:

@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from contract.link import DroppedRange
 from contract.messages import Lane
 from edge_agent.link.journal import Deletion, MemoryJournal, Message
 
@@ -50,7 +51,12 @@ class TalliedJournal(MemoryJournal):
         """When the oldest message was made that still waits; None while none does."""
         return min((message.at for message in list(self.messages.values())), default=None)
 
-    def write(self, appends: Sequence[Message], deletions: Sequence[Deletion]) -> None:
+    def write(
+        self,
+        appends: Sequence[Message],
+        deletions: Sequence[Deletion],
+        pending: Sequence[DroppedRange] | None = None,
+    ) -> None:
         """As a journal does, and count."""
         now = self._clock_ms()
         counted: set[tuple[str, Lane, int]] = set()
@@ -62,7 +68,7 @@ class TalliedJournal(MemoryJournal):
                 self.lags_ms.extend([now - self.messages[key].at for key in was])
             else:
                 self.dropped += len(was)
-        super().write(appends, deletions)
+        super().write(appends, deletions, pending)
         self.recorded += len(appends)
         self._changed()
 

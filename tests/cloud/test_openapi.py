@@ -122,7 +122,7 @@ def test_every_route_of_the_api_is_described(ground, ways, staff, device):
     for app in (staff.client.app, device):
         described = TestClient(app).get(openapi.PATH).json()["paths"]
         served = {
-            (route.path, method.lower())
+            (route.path_format, method.lower())
             for route in app.router.routes
             if isinstance(route, Route) and route.path.startswith("/api/") and route.path != openapi.PATH
             for method in route.methods

@@ -298,7 +298,8 @@ def test_a_revoked_certificate_does_not_come_back_to_life(
     """It is shown for the first time in the moment in which it is revoked."""
     monkeypatch.setattr(members, "serial_text", lambda _shown: "1")
     monkeypatch.setattr(members.pki, "common_name", lambda _shown: KIOSK)
-    shown = type("Shown", (), {"not_valid_before_utc": clock()})()
+    made = {"fingerprint": lambda _self, _hash: b"", "not_valid_before_utc": clock()}
+    shown = type("Shown", (), made)()
     for _ in range(MANY):
         with city.begin() as session:
             session.execute(sa.delete(DeviceCertificate))

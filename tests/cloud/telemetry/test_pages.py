@@ -110,7 +110,13 @@ def test_faults_are_named_and_counted(
     assert staff.client.get("/api/v1/fleet").json() == {
         "devices": 3,
         "online": 2,
+        "degraded": 0,
         "offline": 1,
+        "off_as_expected": 0,
+        "open_incidents": 0,
+        "ingest_deaf_s": 60.0,
+        "broker": None,
+        "broker_drops": 0,
         "needing_attention": 3,
         "telemetry_points": 600,
         "samples_per_minute": 60,
