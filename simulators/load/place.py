@@ -18,10 +18,8 @@ from typing import Literal
 import psutil
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from sqlalchemy.orm import sessionmaker
 
-from cloud.database.engine import connect
-from cloud.enrolment import pki, registry
+from cloud.enrolment import pki
 from edge_agent.link.identity import Identity, identity
 from simulators.city.processes import Child, Command
 from simulators.city.servers import free_ports
@@ -141,6 +139,9 @@ async def laid(folder: Path, devices: Sequence[str]) -> AsyncIterator[Place]:
         *(*cloud, "broker-config", "--settings", str(settings)),
         *("--out", str(folder / "broker"), "--port", str(port)),
     )
+    listed = folder / "devices.csv"
+    listed.write_text("".join(f"{name},kiosk,load\n" for name in devices), encoding="utf-8")
+    await _run(*cloud, "enrol-token", "--settings", str(settings), "--list", str(listed))
     broker = Command("broker", (program, "-c", str(folder / "broker" / "mosquitto.conf")), again=False)
     ingest = Command("ingest", (*cloud, "ingest", "--settings", str(settings)), again=False)
     logs = folder / "logs"
@@ -159,13 +160,8 @@ async def laid(folder: Path, devices: Sequence[str]) -> AsyncIterator[Place]:
 
 
 def _enrol(place: Place, devices: Sequence[str]) -> dict[str, Identity]:
-    """Register them, and give each a key and a certificate of the place's own authority."""
+    """Give each a key and a certificate of the place's own authority."""
     now = datetime.now(UTC)
-    engine = connect(f"sqlite:///{place.cloud / 'fleet.db'}")
-    with sessionmaker(engine).begin() as session:
-        for name in devices:
-            registry.register(session, name, "kiosk", "load", now)
-    engine.dispose()
     authority = pki.load(place.cloud / "pki")
     found = {}
     for name in devices:
