@@ -346,7 +346,7 @@ def _ledger(scene: Scene, stream: Stream, drops: list[Drop]) -> Numbers:
         tally.given_up,
         tally.repeated,
     )
-    declared = Declared(numbered=sum(drop.count for drop in drops))
+    declared = Declared(numbered=sum(drop.messages for drop in drops))
     return reconcile(counted, place(declared, counted, (mark.seq, list(mark.above)) if mark else None, drops))
 
 
