@@ -180,7 +180,6 @@ async def _live(settings: Settings, file: Path) -> int:
         parts.operations |= update_operations(updates)
     parts.operations |= _operations(settings, link, https, end, parts.board, renewing)
     jobs = Jobs(link=link, journal=job_journal, operations=parts.operations, unstoppable=UNSTOPPABLE)
-    jobs.on_server_time(times.heard)
     if parts.hears_time is not None:
         jobs.on_server_time(parts.hears_time)
     telemetry = Telemetry(

@@ -201,7 +201,8 @@ class Renewing:
         self._wallet.show_next(following)
         if following:
             self._wallet.hold("")
-        log.info("certificate_trial_began" if following else "certificate_trial_ended")
+        event = "certificate_trial_began" if following else "certificate_trial_ended"
+        log.info(event, extra={"sentence": self._core.sentence})
         await self._redial()
 
     async def _redial(self) -> None:

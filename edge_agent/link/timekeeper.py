@@ -8,7 +8,6 @@ from edge_agent.errors import UnavailableError
 from edge_agent.link.certificate import Life
 from edge_agent.link.clock import DeviceClock, Instant
 from edge_agent.link.floor_file import FloorFile
-from edge_agent.ports import ServerTime
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +45,6 @@ class Timekeeper:
         if floor_ms is not None:
             self._unsaved = floor_ms
             self._wake.set()
-
-    def heard(self, time: ServerTime) -> None:
-        """The same, of an answer on the link."""
-        self.told(time.earliest_ms)
 
     def renewed(self, life: Life) -> None:
         """The device has another certificate."""
