@@ -56,11 +56,11 @@ class Declared(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """So many `messages` with sequences from `first` to `last` were declared as dropped."""
+    """`total` messages with sequences from `first` to `last` were declared as dropped."""
 
     first: int
     last: int
-    messages: int
+    total: int
 
 
 def place(declared: Declared, counted: Counted, mark: "Mark | None", drops: list[Drop]) -> Declared:
@@ -73,12 +73,12 @@ def place(declared: Declared, counted: Counted, mark: "Mark | None", drops: list
     seq, above = mark
     top = above[-1] if above else seq
     in_gaps = behind = 0
-    for first, last, count in drops:
+    for first, last, total in drops:
         known = _absent(max(first, seq + 1), min(last, top), above)
         beyond = _absent(max(first, top + 1), last, [])
-        taken = min(count, known)
+        taken = min(total, known)
         in_gaps += taken
-        behind += min(count - taken, beyond)
+        behind += min(total - taken, beyond)
     return declared._replace(in_gaps=in_gaps, behind=behind)
 
 

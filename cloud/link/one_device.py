@@ -124,7 +124,7 @@ def _account(
 ) -> BootAccount:
     key = row.device, row.boot, row.lane
     drops = dropped.get(key, [])
-    whole = [(drop.first, drop.last) for drop in drops if drop.messages == drop.last - drop.first + 1]
+    whole = [(drop.first, drop.last) for drop in drops if drop.total == drop.last - drop.first + 1]
     counted = Counted(row.stored, row.refused, row.missing, row.dropped, row.given_up, row.repeated)
     return BootAccount(
         boot=row.boot,

@@ -316,12 +316,10 @@ def nothing_is_missing(scene: Scene) -> Iterator[str]:
 
 
 def ledger_tells_every_message(scene: Scene) -> Iterator[str]:
-    """What devices made is stored or dropped, by the numbers that staff see; nothing is missing or lost.
-
-    What a device has still to declare is declared here, so that only what nobody would ever tell is found.
-    """
+    """What devices made is stored or dropped, by the numbers that staff see; nothing is missing or lost."""
     for device in scene.devices:
         drops: dict[Stream, list[Drop]] = {}
+        # What a device has still to declare counts as declared: it would tell.
         for each in [*scene.cloud.db.declared.get(device.name, ()), *device.disk.pending]:
             if each.from_seq:
                 drop = Drop(each.from_seq, each.to_seq, each.count)
@@ -346,8 +344,11 @@ def _ledger(scene: Scene, stream: Stream, drops: list[Drop]) -> Numbers:
         tally.given_up,
         tally.repeated,
     )
-    declared = Declared(numbered=sum(drop.messages for drop in drops))
-    return reconcile(counted, place(declared, counted, (mark.seq, list(mark.above)) if mark else None, drops))
+    declared = Declared(numbered=sum(drop.total for drop in drops))
+    known = scene.cloud.plant.placed_by(mark)
+    return reconcile(
+        counted, place(declared, counted, (known.seq, list(known.above)) if known else None, drops)
+    )
 
 
 def drops_are_declared(scene: Scene) -> Iterator[str]:
