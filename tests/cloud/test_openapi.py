@@ -80,13 +80,14 @@ def hold_to_its_word(app, **call):
 
 
 def test_the_pages_listener_keeps_its_word(staff, monkeypatch):
-    """Each operation is tried with wrong tokens, too; so many within a minute would be answered 429."""
+    # Each operation is also asked with a wrong token; so many within a minute would be answered 429.
     monkeypatch.setattr(api_tokens, "FAILURES_MAX", 100_000)
     cookies = dict(staff.client.cookies)
     assert hold_to_its_word(staff.client.app, headers=staff.headers, cookies=cookies) > 5
 
 
 def test_it_keeps_its_word_to_programs_with_a_token(staff, ground, monkeypatch):
+    """Each operation is tried with wrong tokens, too; so many within a minute would be answered 429."""
     monkeypatch.setattr(api_tokens, "FAILURES_MAX", 100_000)
     app = staff.client.app
     with ground.sessions.begin() as session:

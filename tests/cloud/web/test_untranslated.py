@@ -17,6 +17,7 @@ from cloud.database.models.captions import Sitting, SittingChange
 from cloud.database.models.devices import Device
 from cloud.database.models.documents import Document
 from cloud.database.models.enrolment import DeviceCertificate, EnrolmentRefusal
+from cloud.database.models.presence import ExpectedOff, IncidentMember, IncidentRow
 from cloud.database.models.twin import DeviceTwin
 from cloud.operators.access import Actor, audit
 from cloud.operators.roles import Role
@@ -32,9 +33,8 @@ SHORT = 4
 TAGS_WITHOUT_END = {"meta", "link", "img", "input", "br", "hr", "path", "line", "circle", "polyline", "rect"}
 PAGES = [
     "/status", "/devices", "/ledger", "/maintenance", "/devices/lang-kiosk", "/devices/lang-kiosk/settings",
-    "/devices/nothing",
-    "/jobs", "/documents", "/sittings",
-    "/recordings", "/assembly", "/updates",
+    "/devices/nothing", "/incidents", "/incidents/900001", "/expected-off", "/jobs", "/documents",
+    "/sittings", "/recordings", "/assembly", "/updates",
     "/enrolment", "/accounts", "/tokens", "/audit", "/password", "/nothing", "/documents?state=nonsense",
 ]  # fmt: skip
 PUBLIC = ["/{}/captions", "/{}/captions/lang-sitting", "/{}/captions/lang-sitting/transcript", "/{}/verify"]
@@ -120,6 +120,12 @@ def _rows(now):
                   "refused": {"telemetry.interval_s": "telemetry.interval_s is a whole number"}},
     )  # fmt: skip
     yield Device(device="lang-hall", kind="recorder", site="2", registered_at=now)
+    yield IncidentRow(id=900001, site="1", state="open", opened_at=now)
+    yield IncidentRow(
+        id=900002, site="1", state="closed", opened_at=now, over_at=now, closed_at=now, acknowledged_at=now,
+        acknowledged_by="lang", note="1",
+    )  # fmt: skip
+    yield ExpectedOff(scope="site", name="1", day=0, begins=1020, ends=450)
     yield EnrolmentRefusal(cause="wrong-token", count=2, last_at=now)
     for number, state in enumerate(["issued", "active", "superseded", "revoked", "expired"]):
         yield DeviceCertificate(
@@ -143,6 +149,7 @@ def staff(ground, ways):
     with ground.sessions.begin() as session:
         session.add_all(_rows(now))
         session.flush()
+        session.add(IncidentMember(incident=900001, device="lang-kiosk", gone_at=now, times=1))
         session.add(SittingChange(session="lang-sitting", version=1, state="open", at=now))
         for action in ACTIONS:
             audit(session, Actor("lang", now), action, "x", {})
