@@ -22,6 +22,8 @@ OUTBOX_WAITING: Final = (100.0, 500.0)
 OUTBOX_WAITING_FLEET: Final = (2_000.0, 100_000.0)
 OUTBOX_BYTES: Final = (16_000_000.0, 48_000_000.0)
 """An outbox takes 64 MB where the settings do not say otherwise."""
+CERTIFICATE_DAYS: Final = (3.0, 14.0)
+CERTIFICATE_FAILURES: Final = (1.0, 5.0)
 TAKEN_OVER: Final = (2.0, 20.0)
 DROPPED: Final = (1.0, 10_000.0)
 DROPPED_EVER: Final = (1.0, 1_000_000.0)

@@ -67,6 +67,8 @@ def health(device: str, left_s: int) -> dict[str, Value]:
         "outbox_waiting": 600 if faulty and device == FULL else 1,
         "outbox_dropped": 40 if faulty and device == FULL else 0,
         "outbox_bytes": 300_000 + number,
+        "certificate_days_left": 60.5 - number,
+        "certificate_failures": 0,
         "outbox_refused": 2 if faulty and device == FULL else 0,
         "link_taken_over": 9 if faulty and device == COPIED else 0,
     }
