@@ -449,7 +449,8 @@ def _subscribe(ground: Ground, ways: Ways) -> None:
         ground.broker.subscribe(topic_name, handler)
     ground.broker.on_connected(ways.jobs.notices.announce_all)
     ground.broker.on_connected(ways.twins.announce_all)
-    ground.broker.watch_system(lambda topic, payload: ways.broker_figures.take(topic, payload, now()))
+    if ground.settings.broker.tls:  # the demonstration's own broker hangs up on whoever asks
+        ground.broker.watch_system(lambda topic, payload: ways.broker_figures.take(topic, payload, now()))
 
 
 def _listeners(ground: Ground, ways: Ways) -> Servers:
