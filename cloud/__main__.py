@@ -207,7 +207,7 @@ def _office(chosen: Settings) -> Iterator[tuple[office.Office, Actor]]:
         issuer = pki.load(chosen.pki_dir, chosen.certificates.key_file)
         listed = revocations.Revocations(sessions, chosen.pki_dir, issuer)
         jobs = Jobs(sessions=sessions, publish=publish, clock=lambda: now)
-        yield office.Office(sessions, listed.publish, jobs.cancel_waiting), Actor(COMMAND_LINE, now)
+        yield office.Office(sessions, listed.publish, jobs.remove), Actor(COMMAND_LINE, now)
 
 
 def device(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from cloud.database import migrate
 from cloud.database.engine import connect
 from cloud.database.lock import executor_lock, executor_lock_in
 from cloud.database.workflows import running as workflows_running
-from cloud.devices import incident_api, incident_pages
+from cloud.devices import group_api, group_pages, groups, incident_api, incident_pages
 from cloud.devices import incidents as incident_core
 from cloud.devices import pages as device_pages
 from cloud.devices.hours import Tolerance
@@ -67,10 +67,11 @@ from cloud.jobs import api as job_api
 from cloud.jobs import pages as job_pages
 from cloud.jobs import run as jobs_run
 from cloud.jobs import store as jobs_store
-from cloud.jobs.core import RETRIES_MAX
 from cloud.jobs.diagnostics import BYTES_MAX, Bundles
+from cloud.jobs.orders import Groups
 from cloud.jobs.requests import Requests
 from cloud.jobs.service import Jobs
+from cloud.jobs.sweep import Sweep
 from cloud.link import api as link_api
 from cloud.link import declared, delay_pages, series, sightings
 from cloud.link import pages as link_pages
@@ -93,6 +94,10 @@ from cloud.telemetry.fleet import MEASURE_EVERY_S, Watch
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.run import open_store
 from cloud.telemetry.store import Point
+from cloud.twin import api as twin_api
+from cloud.twin import pages as twin_pages
+from cloud.twin.requests import Requests as TwinRequests
+from cloud.twin.service import Twins
 from cloud.updates import api as update_api
 from cloud.updates import pages as update_pages
 from cloud.updates import service as update_service
@@ -106,7 +111,7 @@ from cloud.web.servers import Servers
 from contract.captions import SetSitting
 from contract.documents import PrintJob
 from contract.ids import RANDOM_BYTES, uuid7
-from contract.jobs import Status
+from contract.jobs import RETRIES_MAX, Status
 from contract.updates import ApplyUpdate, CancelUpdate
 
 log = logging.getLogger(__name__)
@@ -127,6 +132,8 @@ WRITE_LEDGER_S = 30.0
 RENEW_TIMESTAMP_S = 3600.0
 SITTING_WAITS_S = 12 * 3600.0
 """A recorder that was away learns of its sitting when it is back, on the same day."""
+
+GROUPS = Groups(groups.names, groups.members)
 
 
 def now() -> datetime:
@@ -172,6 +179,7 @@ class Ways:
     uploads: Uploads
     recording_news: RecordingNews
     orders: Orders
+    twins: Twins
     presences: Presences
     broker_figures: BrokerFigures
 
@@ -227,6 +235,7 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
         orders = Orders(sessions, queue.enqueue, queue.standing, now)
         captions = _captions(ground, jobs)
         members = _members(ground, jobs)
+        twins = Twins(sessions=sessions, publish=ground.broker.publish, clock=now)
         yield Ways(
             members,
             jobs,
@@ -241,7 +250,8 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
             Uploads(sessions, objects, orders.uploaded, clock=now, new_id=_new_id),
             RecordingNews(orders.uploaded),
             orders,
-            _presences(ground, members, jobs, captions),
+            twins,
+            _presences(ground, members, jobs, twins, captions),
             figures,
         )
 
@@ -260,7 +270,7 @@ def _members(ground: Ground, jobs: Jobs) -> Members:
             timedelta(days=chosen.device_days),
             timedelta(days=chosen.expired_grace_days),
         ),
-        office=Office(ground.sessions, revocations.publish, jobs.cancel_waiting),
+        office=Office(ground.sessions, revocations.publish, jobs.remove),
         revocations=revocations,
         drops=Drops(ground.sessions, revocations, door, broker.root, now),
         handshakes=Handshakes(),
@@ -317,7 +327,7 @@ def _captions(ground: Ground, jobs: Jobs) -> Captions:
             retries=RETRIES_MAX,
         )
         for older in overtaken(jobs.waiting(session, device), document.session, document.version):
-            jobs.cancel(session, older)
+            jobs.cancel(session, older, force=True)
 
     captions = Captions(ground.sessions, create_job, Hub())
     captions.load()
@@ -334,12 +344,13 @@ def _captions(ground: Ground, jobs: Jobs) -> Captions:
     return captions
 
 
-def _presences(ground: Ground, members: Members, jobs: Jobs, captions: Captions) -> Presences:
+def _presences(ground: Ground, members: Members, jobs: Jobs, twins: Twins, captions: Captions) -> Presences:
     chosen = ground.settings.presence
 
     def came(device: str) -> None:
         members.drops.noticed(device)
         jobs.notices.announce(device)
+        twins.announce(device)
 
     return Presences(
         ground.sessions,
@@ -371,7 +382,11 @@ def _updates(ground: Ground, jobs: Jobs) -> update_service.Updates:
     chosen = ground.settings.updates
 
     def create_job(
-        session: Session, job: str, document: ApplyUpdate | CancelUpdate, devices: Sequence[str]
+        session: Session,
+        job: str,
+        document: ApplyUpdate | CancelUpdate,
+        devices: Sequence[str],
+        per_minute: int | None,
     ) -> None:
         jobs.create(
             session,
@@ -380,6 +395,7 @@ def _updates(ground: Ground, jobs: Jobs) -> update_service.Updates:
             devices,
             in_progress_timeout_s=UPDATE_STARTED_S,
             queued_expiry_s=UPDATE_WAITS_S,
+            per_minute=per_minute,
         )
 
     def details(job: str, device: str) -> dict[str, str]:
@@ -392,9 +408,11 @@ def _updates(ground: Ground, jobs: Jobs) -> update_service.Updates:
             sessions=ground.sessions,
             catalogue=Catalogue(chosen.repository_dir, chosen.timestamp_key_file),
             create_job=create_job,
-            cancel_job=jobs.cancel,
+            cancel_job=partial(jobs.cancel, force=True),
             details=details,
             clock=now,
+            group_names=groups.names,
+            group_members=groups.members,
         )
     )
     jobs.on_ended(updates.on_job_ended)
@@ -404,6 +422,7 @@ def _updates(ground: Ground, jobs: Jobs) -> update_service.Updates:
 def _subscribe(ground: Ground, ways: Ways) -> None:
     """Who takes which topic."""
     requests = Requests(ways.jobs, ground.broker.publish)
+    twins = TwinRequests(ways.twins, ground.broker.publish)
     comings = sightings.Sightings(ways.delays.on_online)
 
     def presence(message: Received) -> None:
@@ -416,6 +435,9 @@ def _subscribe(ground: Ground, ways: Ways) -> None:
         "job-start-next": requests.start_next,
         "job-describe": requests.describe,
         "job-update": requests.update,
+        "twin-get": twins.get,
+        "twin-update": twins.update,
+        "twin-delete": twins.delete,
         "evidence": ways.documents.news.on_evidence,
         "caption-final": ways.captions.on_final,
         "caption-partial": ways.captions.on_partial,
@@ -426,7 +448,9 @@ def _subscribe(ground: Ground, ways: Ways) -> None:
     }.items():
         ground.broker.subscribe(topic_name, handler)
     ground.broker.on_connected(ways.jobs.notices.announce_all)
-    ground.broker.watch_system(lambda topic, payload: ways.broker_figures.take(topic, payload, now()))
+    ground.broker.on_connected(ways.twins.announce_all)
+    if ground.settings.broker.tls:  # the demonstration's own broker hangs up on whoever asks
+        ground.broker.watch_system(lambda topic, payload: ways.broker_figures.take(topic, payload, now()))
 
 
 def _listeners(ground: Ground, ways: Ways) -> Servers:
@@ -476,18 +500,23 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
             ground.sessions,
             [
                 partial(telemetry_pages.device_section, ways.watch),
+                partial(twin_pages.device_section, ways.twins),
                 partial(link_pages.device_section, ways.books),
                 partial(job_pages.device_section, ground.sessions),
             ],
         ),
+        twin_pages.router(ground.sessions, ways.twins),
+        twin_api.router(ground.sessions, ways.twins),
         incident_pages.router(ground.sessions, _tolerance(ground.settings)),
         incident_api.router(ground.sessions),
         link_pages.router(ways.books),
         link_api.router(ways.books),
         delay_pages.router(ways.delays),
         delay_pages.api_router(ways.delays),
-        job_pages.router(ground.sessions, ways.jobs),
-        job_api.router(ground.sessions, ways.jobs, ways.bundles),
+        group_pages.router(ground.sessions),
+        group_api.router(ground.sessions),
+        job_pages.router(ground.sessions, ways.jobs, GROUPS),
+        job_api.router(ground.sessions, ways.jobs, GROUPS, ways.bundles),
         document_verify.router(ground.sessions, ways.documents.tools.kinds, clock=now),
         document_staff.router(ways.documents),
         caption_pages.router(ways.captions),
@@ -544,7 +573,9 @@ async def _run(ground: Ground, ways: Ways, servers: Servers) -> None:
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(servers.run(), name="listeners")
             repeated = [
-                tasks.create_task(jobs_run.sweep_forever(ways.jobs, now), name="jobs"),
+                tasks.create_task(
+                    jobs_run.sweep_forever(Sweep(ground.sessions, ways.jobs), now), name="jobs"
+                ),
                 tasks.create_task(ways.documents.watch(), name="documents"),
                 *(tasks.create_task(_repeat(*one), name=one[0]) for one in _chores(ground, ways)),
             ]

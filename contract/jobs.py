@@ -16,6 +16,10 @@ DETAIL_KEY_LENGTH_MAX = 128
 DETAIL_VALUE_LENGTH_MAX = 1024
 CLIENT_TOKEN_LENGTH_MAX = 64
 TIMEOUT_MINUTES_MAX = 10_080
+RETRIES_MAX = 10
+"""Bound on retries of one device, over FAILED and TIMED_OUT together."""
+PER_MINUTE_MAX = 1000
+"""Bound on a constant roll-out rate (`maximumPerMinute`), in devices a minute."""
 PENDING_LISTED_MAX = 15
 NEXT = "$next"
 
@@ -72,6 +76,33 @@ BY_DEVICE = {
 """What a device may set, and the event that it is."""
 
 
+class JobState(StrEnum):
+    """State of a job as a whole."""
+
+    SCHEDULED = "SCHEDULED"
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETED = "COMPLETED"
+    CANCELED = "CANCELED"
+    DELETION_IN_PROGRESS = "DELETION_IN_PROGRESS"
+
+
+JOB = Machine(
+    "job",
+    "SCHEDULED",
+    {
+        "SCHEDULED": {"begin": "IN_PROGRESS", "complete": "COMPLETED", "cancel": "CANCELED"},
+        "IN_PROGRESS": {"complete": "COMPLETED", "cancel": "CANCELED"},
+        "COMPLETED": {"delete": "DELETION_IN_PROGRESS"},
+        "CANCELED": {"delete": "DELETION_IN_PROGRESS"},
+        "DELETION_IN_PROGRESS": {},
+    },
+)
+"""SCHEDULED until the first device sees it; COMPLETED once the last execution has ended.
+
+A cancelled job stays CANCELED while what had begun runs on. A deleted one is gone with its last execution.
+"""
+
+
 class Operation(StrEnum):
     """What a job asks for: the value of `operation` in its document."""
 
@@ -81,6 +112,10 @@ class Operation(StrEnum):
     SET_SITTING = "set-sitting"
     APPLY_UPDATE = "apply-update"
     CANCEL_UPDATE = "cancel-update"
+
+
+def _first() -> int:
+    return 1
 
 
 class _Camel(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -94,12 +129,14 @@ class Execution(_Camel, frozen=True, kw_only=True):
     thing_name: str
     status: Status
     version_number: int
-    execution_number: int = 1
+    execution_number: int = msgspec.field(default_factory=_first)  # said even if it is 1, as AWS does
     queued_at: int
     last_updated_at: int
     started_at: int | None = None
     status_details: dict[str, str] = {}
     job_document: dict[str, Any] | None = None
+    approximate_seconds_before_timed_out: int | None = None
+    """Until the nearer of the two timers ends it, while it is IN_PROGRESS."""
 
 
 class Summary(_Camel, frozen=True, kw_only=True):
@@ -109,7 +146,7 @@ class Summary(_Camel, frozen=True, kw_only=True):
     queued_at: int
     last_updated_at: int
     version_number: int
-    execution_number: int = 1
+    execution_number: int = msgspec.field(default_factory=_first)  # said even if it is 1, as AWS does
     started_at: int | None = None
 
 

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from contract.ids import RANDOM_BYTES, uuid7
+from contract.jobs import Operation as OperationName
 from contract.telemetry import Value
+from contract.twin import LOG_LEVEL, TELEMETRY_INTERVAL
 from edge_agent import logs
 from edge_agent.enrolment.child import ChildDesk
 from edge_agent.enrolment.renewal import Limits
@@ -44,6 +46,8 @@ from edge_agent.ports import Occupancy, Operation, SelfTest, ServerTime
 from edge_agent.settings import Recorder, Settings, load
 from edge_agent.telemetry.run import Readings, Telemetry
 from edge_agent.telemetry.sensors import Machine
+from edge_agent.twin.memory import MemoryFile
+from edge_agent.twin.run import Knob, Twin
 from edge_agent.updates.board_smp import BoardTarget
 from edge_agent.updates.parts import is_on_trial, update_operations, updates_of
 from edge_agent.updates.run import OpenPremises
@@ -60,6 +64,8 @@ CLOCK_PERIOD_S = 600.0
 """How often the control plane is asked for nothing but its `Date`."""
 CLOCK_RETRY_S = 60.0
 BOARD_PERIOD_S = 3600.0
+UNSTOPPABLE = frozenset[str]({OperationName.PRINT_DOCUMENT, OperationName.RESTART_AGENT})
+"""What goes on when its job is cancelled: the printer has the paper, the process is ending already."""
 """How often the I/O board is asked which firmware runs; updates ask it themselves."""
 
 Run = Callable[[], Awaitable[None]]
@@ -173,7 +179,7 @@ async def _live(settings: Settings, file: Path) -> int:
         parts.tasks["updates"] = updates.run
         parts.operations |= update_operations(updates)
     parts.operations |= _operations(settings, link, https, end, parts.board, renewing)
-    jobs = Jobs(link=link, journal=job_journal, operations=parts.operations)
+    jobs = Jobs(link=link, journal=job_journal, operations=parts.operations, unstoppable=UNSTOPPABLE)
     if parts.hears_time is not None:
         jobs.on_server_time(parts.hears_time)
     telemetry = Telemetry(
@@ -181,9 +187,11 @@ async def _live(settings: Settings, file: Path) -> int:
         period_s=settings.telemetry.period_s,
         readings=[*_readings(settings, link, https), lambda: renewing.readings, *parts.readings],
     )
+    twin = _twin(settings, link, telemetry)
     tasks = {
         "jobs": jobs.run,
         "telemetry": telemetry.run,
+        "twin": twin.run,
         "clock": lambda: _watch_clock(https),
         "time": times.run,
         "certificate": renewing.run,
@@ -193,6 +201,23 @@ async def _live(settings: Settings, file: Path) -> int:
     await _run_until(end, link, tasks)
     log.info("agent_ended", extra={"device": settings.device, "boot": boot, "code": end.code})
     return end.code
+
+
+def _twin(settings: Settings, link: Link, telemetry: Telemetry) -> Twin:
+    """What staff may change of a device that runs; the settings file says how it starts."""
+    return Twin(
+        link=link,
+        memory=MemoryFile(settings.data_dir / "desired.json"),
+        knobs={
+            TELEMETRY_INTERVAL.path: Knob(lambda: _whole(telemetry.period_s), telemetry.pace),
+            LOG_LEVEL.path: Knob(logs.level, logs.set_level),
+        },
+        facts={"agent": VERSION, "kind": settings.kind},
+    )
+
+
+def _whole(number: float) -> float | int:
+    return int(number) if number.is_integer() else number
 
 
 async def _run_until(end: End, link: Link, tasks: Mapping[str, Run]) -> None:

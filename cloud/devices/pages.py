@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.exceptions import HTTPException
 
-from cloud.devices import views
+from cloud.devices import tags, views
 from cloud.devices.wording import CAUSES, KINDS, PRESENCE_CHIPS, PRESENCES
 from cloud.operators.roles import Area, belongs_to
 from cloud.web.pages import render
@@ -84,11 +84,14 @@ def router(sessions: sessionmaker[Session], sections: Sequence[Section]) -> APIR
         if row is None:
             raise HTTPException(404)
         query = f"?{request.url.query}" if request.url.query else ""
+        with sessions() as session:
+            tagged = tags.of(session, device)
         return render(
             request,
             "devices/device.html",
             row=row,
             causes=CAUSES,
+            tags=tagged,
             query=query,
             inner=live(request, device),
             **WORDS,

@@ -7,6 +7,7 @@ device, once; a retry is a new execution with the next number.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from contract.jobs import (
     BY_DEVICE,
@@ -22,11 +23,11 @@ from contract.jobs import (
     Update,
 )
 
-RETRIES_MAX = 10
-"""AWS IoT Jobs' bound on retries of one device."""
 PENDING = (Status.QUEUED, Status.IN_PROGRESS)
 RETRIED = (Status.FAILED, Status.TIMED_OUT)
 """Ends after which another try makes sense; REJECTED says that it does not."""
+OVER_ITS_HEAD = (Status.CANCELED, Status.TIMED_OUT, Status.REMOVED)
+"""Ends that the control plane sets while a device may be at work."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,39 @@ def update(execution: Execution, wish: Update, now: datetime) -> Execution | Rep
     return _timed(after, wish.step_timeout_in_minutes, now) if after.deadline else after
 
 
-def cancel(execution: Execution, now: datetime) -> Execution:
-    """The execution after the job was cancelled; an end stays what it is."""
-    return _after(execution, "cancel", now) if execution.status in PENDING else execution
+def cancel(execution: Execution, now: datetime, *, force: bool) -> Execution:
+    """The execution after the job was cancelled; an end stays what it is, and nothing is tried again.
+
+    Without `force` what has begun goes on, as in AWS IoT Jobs.
+    """
+    if execution.status not in PENDING:
+        return execution
+    if execution.status is Status.IN_PROGRESS and not force:
+        return replace(execution, retries_left=0)
+    return _after(execution, "cancel", now)
+
+
+def remove(execution: Execution, now: datetime) -> Execution:
+    """The execution after its device has left the fleet; an end stays what it is."""
+    return _after(execution, "remove", now) if execution.status in PENDING else execution
+
+
+def afterwards(execution: Execution, wish: Update) -> dict[str, Any] | None:
+    """What to note of a report that comes after the control plane's own end; None where there is nothing."""
+    ends = BY_DEVICE.get(wish.status) is not None and wish.status is not Status.IN_PROGRESS
+    same = wish.execution_number in (None, execution.number)
+    if execution.status not in OVER_ITS_HEAD or execution.started_at is None or not ends or not same:
+        return None
+    if _wrong(wish.status_details, wish.client_token, wish.step_timeout_in_minutes):
+        return None
+    return {"status": wish.status.value, "details": dict(wish.status_details)}
+
+
+def seconds_left(execution: Execution, now: datetime) -> int | None:
+    """Whole seconds until a timer ends what is in progress; None while none runs."""
+    if execution.status is not Status.IN_PROGRESS or execution.deadline is None:
+        return None
+    return max(0, int((execution.deadline - now).total_seconds()))
 
 
 def expire(execution: Execution, now: datetime) -> Execution:

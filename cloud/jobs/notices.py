@@ -75,16 +75,19 @@ class Notices:
         with self._one:
             with self._sessions.begin() as session:
                 pending = store.pending(session, device)
-            now = shapes.seconds(self._clock())
+            now = self._clock()
             listed = {
                 status.value: summaries
                 for status in (Status.IN_PROGRESS, Status.QUEUED)
                 if (summaries := shapes.summaries(pending, status))
             }
-            self._publish("job-notify", {"device": device}, encode(Notify(timestamp=now, jobs=listed)))
+            self._publish(
+                "job-notify", {"device": device}, encode(Notify(timestamp=shapes.seconds(now), jobs=listed))
+            )
             if headed:
                 head = _next(pending)
-                notice = NotifyNext(timestamp=now, execution=shapes.execution(head) if head else None)
+                told = shapes.execution(head, now) if head else None
+                notice = NotifyNext(timestamp=shapes.seconds(now), execution=told)
                 self._publish("job-notify-next", {"device": device}, encode(notice))
 
 

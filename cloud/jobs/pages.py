@@ -11,20 +11,29 @@ from starlette.exceptions import HTTPException
 from cloud.jobs import diagnostics, orders, views
 from cloud.jobs.service import Jobs
 from cloud.jobs.views import POSITION_MAX
-from cloud.jobs.wording import CHIPS, OPERATIONS, STATUSES
+from cloud.jobs.wording import CHIPS, OPERATIONS, STATE_CHIPS, STATES, STATUSES
 from cloud.operators.access import current_operator
 from cloud.operators.roles import Area, belongs_to
+from cloud.web.forms import rate_of
 from cloud.web.pages import render
+from contract.jobs import PER_MINUTE_MAX, RETRIES_MAX, TIMEOUT_MINUTES_MAX
 
 PAGE = "/jobs"
 LISTED = 25
 OF_DEVICE = 8
 """Jobs and bundles shown on a device's page."""
 KEY_BYTES = 16
-WORDS: dict[str, Any] = {"operations": OPERATIONS, "statuses": STATUSES, "chips": CHIPS}
+EXECUTIONS_LISTED = 100
+WORDS: dict[str, Any] = {
+    "operations": OPERATIONS,
+    "statuses": STATUSES,
+    "chips": CHIPS,
+    "states": STATES,
+    "state_chips": STATE_CHIPS,
+}
 
 
-def router(sessions: sessionmaker[Session], jobs: Jobs) -> APIRouter:
+def router(sessions: sessionmaker[Session], jobs: Jobs, groups: orders.Groups) -> APIRouter:
     """The pages."""
     routes = APIRouter()
 
@@ -32,6 +41,7 @@ def router(sessions: sessionmaker[Session], jobs: Jobs) -> APIRouter:
         with sessions() as session:
             found = views.overviews(session, before=before, limit=LISTED + 1)
             devices = orders.registered(session)
+            named = groups.names(session)
         shown = found[:LISTED]
         return render(
             request,
@@ -40,18 +50,15 @@ def router(sessions: sessionmaker[Session], jobs: Jobs) -> APIRouter:
             before=before,
             older=shown[-1].position if len(found) > LISTED else None,
             devices=devices,
+            groups=named,
             orders=orders.OPERATIONS,
+            default=orders.Order("", ()),
+            per_minute_max=PER_MINUTE_MAX,
+            minutes_max=TIMEOUT_MINUTES_MAX,
+            retries_max=RETRIES_MAX,
             key=secrets.token_hex(KEY_BYTES),
             **WORDS,
         )
-
-    def one(request: Request, template: str, job: str) -> Response:
-        with sessions() as session:
-            found = views.overview(session, job)
-            rows = views.rows_of_job(session, job)
-        if found is None:
-            raise HTTPException(404)
-        return render(request, template, job=found, rows=rows, by_operator=job.startswith("op-"), **WORDS)
 
     @routes.get(PAGE)
     def show_list(
@@ -69,30 +76,67 @@ def router(sessions: sessionmaker[Session], jobs: Jobs) -> APIRouter:
     def create(
         request: Request,
         operation: Annotated[str, Form(max_length=64)],
-        target: Annotated[str, Form(max_length=63)],
+        target: Annotated[str, Form(max_length=orders.TARGET_LENGTH_MAX)],
         key: Annotated[str, Form(max_length=64)],
+        per_minute: Annotated[str, Form(max_length=8)] = "",
+        in_progress_minutes: Annotated[int, Form()] = orders.IN_PROGRESS_TIMEOUT_MINUTES,
+        queued_minutes: Annotated[int, Form()] = orders.QUEUED_EXPIRY_MINUTES,
+        retries: Annotated[int, Form()] = 0,
     ) -> Response:
         operator = current_operator(request)
+        rate = rate_of(per_minute)
+        wanted = orders.Order(operation, [target], rate, in_progress_minutes, queued_minutes, retries)
         with sessions.begin() as session:
-            job = orders.order(jobs, session, operator, operation, [target], key)
+            job = orders.order(jobs, groups, session, operator, wanted, key)
         return RedirectResponse(f"{PAGE}/{job}", 303)
+
+    _add_one(routes, sessions, jobs)
+    return belongs_to(Area.JOBS, routes)
+
+
+def _add_one(routes: APIRouter, sessions: sessionmaker[Session], jobs: Jobs) -> None:
+    """The pages of one job."""
+
+    def one(request: Request, template: str, job: str, after: str) -> Response:
+        with sessions() as session:
+            found = views.overview(session, job)
+            rows = views.rows_of_job(session, job, after=after, limit=EXECUTIONS_LISTED + 1)
+        if found is None:
+            raise HTTPException(404)
+        return render(
+            request,
+            template,
+            job=found,
+            rows=rows[:EXECUTIONS_LISTED],
+            after=after,
+            following=rows[EXECUTIONS_LISTED - 1].device if len(rows) > EXECUTIONS_LISTED else None,
+            by_operator=orders.is_mine(job),
+            **WORDS,
+        )
 
     @routes.get(PAGE + "/{job}")
-    def show_one(request: Request, job: str) -> Response:
-        return one(request, "jobs/job.html", job)
+    def show_one(request: Request, job: str, after: Annotated[str, Query(max_length=63)] = "") -> Response:
+        return one(request, "jobs/job.html", job, after)
 
     @routes.get(PAGE + "/{job}/live")
-    def show_one_live(request: Request, job: str) -> Response:
-        return one(request, "jobs/job_live.html", job)
+    def show_one_live(
+        request: Request, job: str, after: Annotated[str, Query(max_length=63)] = ""
+    ) -> Response:
+        return one(request, "jobs/job_live.html", job, after)
 
     @routes.post(PAGE + "/{job}/cancel")
-    def cancel(request: Request, job: str) -> Response:
+    def cancel(request: Request, job: str, force: Annotated[bool, Form()] = False) -> Response:
         operator = current_operator(request)
         with sessions.begin() as session:
-            orders.cancel(jobs, session, operator, job)
+            orders.cancel(jobs, session, operator, job, force=force)
         return RedirectResponse(f"{PAGE}/{job}", 303)
 
-    return belongs_to(Area.JOBS, routes)
+    @routes.post(PAGE + "/{job}/delete")
+    def delete(request: Request, job: str) -> Response:
+        operator = current_operator(request)
+        with sessions.begin() as session:
+            orders.delete(jobs, session, operator, job)
+        return RedirectResponse(PAGE, 303)
 
 
 def device_section(sessions: sessionmaker[Session], request: Request, device: str) -> Response:

@@ -3,7 +3,7 @@
 A request is refused on its `rejected` topic with a code and a sentence; one that is no JSON is counted too.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -60,6 +60,7 @@ class Requests:
         request = self._read(message, Request, "job-start-next")
         if request is None:
             return
+        self._expire_queued(message)
         head = _next(message.session, message.device)
         after = core.start(head.execution, request, message.received_at) if head else None
         if isinstance(after, Refusal):
@@ -67,7 +68,7 @@ class Requests:
             return
         stored = Stored(head.device, head.document, after) if head and after else None
         answer = ExecutionAnswer(
-            execution=shapes.execution(stored) if stored else None,
+            execution=shapes.execution(stored, message.received_at) if stored else None,
             timestamp=shapes.seconds(message.received_at),
             client_token=request.client_token,
         )
@@ -90,7 +91,9 @@ class Requests:
                 self._reject(message, "job-describe", _unknown(job), request.client_token)
                 return
         answer = ExecutionAnswer(
-            execution=shapes.execution(stored, with_document=request.include_job_document)
+            execution=shapes.execution(
+                stored, message.received_at, with_document=request.include_job_document
+            )
             if stored
             else None,
             timestamp=shapes.seconds(message.received_at),
@@ -103,12 +106,14 @@ class Requests:
         wish = self._read(message, Update, "job-update")
         if wish is None:
             return
-        stored = store.find(message.session, message.ids["job"], message.device)
+        self._expire_queued(message)
+        stored = store.find(message.session, message.ids["job"], message.device, wish.execution_number)
         if stored is None:
             self._reject(message, "job-update", _unknown(message.ids["job"]), wish.client_token)
             return
         after = core.update(stored.execution, wish, message.received_at)
         if isinstance(after, Refusal):
+            self._note(message, stored, wish)
             self._reject(message, "job-update", after, wish.client_token)
             return
         repeated = isinstance(after, Repeated)
@@ -125,14 +130,36 @@ class Requests:
             with self._jobs.notices.watch(message.session, [message.device]):
                 self._jobs.write(message.session, stored, now)
 
+    def _expire_queued(self, message: Received) -> None:
+        """What has waited too long is not begun any more, though no sweep has come by yet."""
+        pending = store.pending(message.session, message.device)
+        over = [
+            (stored, core.expire(stored.execution, message.received_at))
+            for stored in pending
+            if stored.execution.status is Status.QUEUED
+        ]
+        over = [(stored, after) for stored, after in over if after != stored.execution]
+        if over:
+            with self._jobs.notices.watch(message.session, [message.device]):
+                for stored, after in sorted(over, key=lambda each: each[1].job):
+                    self._jobs.write(message.session, stored, after)
+
+    @staticmethod
+    def _note(message: Received, stored: Stored, wish: Update) -> None:
+        """How a device ended what the control plane had ended over its head."""
+        told = core.afterwards(stored.execution, wish)
+        if told is not None:
+            store.note_afterwards(message.session, message.device, stored.execution, told)
+
     def _read(self, message: Received, kind: type[T], name: str) -> T | None:
         try:
             return read(message.payload or b"{}", kind)
         except MalformedError as error:
             refused = refusal(message.device, name, Reason.MALFORMED, message.payload)
             arrivals.quarantine(message.session, refused, message.received_at)
-            code = ErrorCode.INVALID_REQUEST if _is_json(message.payload) else ErrorCode.INVALID_JSON
-            self._reject(message, name, Refusal(code, str(error)), "")
+            tree = _tree(message.payload)
+            code = ErrorCode.INVALID_REQUEST if tree is not None else ErrorCode.INVALID_JSON
+            self._reject(message, name, Refusal(code, str(error)), _token(tree))
             return None
 
     def _reject(self, message: Received, name: str, refusal: Refusal, token: str) -> None:
@@ -161,9 +188,15 @@ def _unknown(job: str) -> Refusal:
     return Refusal(ErrorCode.RESOURCE_NOT_FOUND, f"there is no execution of job {job} for this device")
 
 
-def _is_json(payload: bytes) -> bool:
+def _tree(payload: bytes) -> Any:
+    """What stands in `payload`; None where it is no JSON, or such that nobody means."""
     try:
-        msgspec.json.decode(payload)
+        return msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
+        return None
+
+
+def _token(tree: Any) -> str:
+    """The token of a request that is none: without it AWS's client waits for an answer that has come."""
+    token = tree.get("clientToken") if isinstance(tree, dict) else None
+    return token if isinstance(token, str) else ""

@@ -1,8 +1,8 @@
-"""Jobs for the rest of the control plane: create, cancel, end in time, and tell who waits for the end."""
+"""Jobs for the rest of the control plane: create, cancel, delete; and the row of a job through its life."""
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from cloud.jobs import core, store
 from cloud.jobs.core import Execution
 from cloud.jobs.notices import Notices, Publish, after_commit
 from cloud.jobs.store import Stored
-from contract.jobs import TIMEOUT_MINUTES_MAX, Status
+from contract.jobs import JOB, PER_MINUTE_MAX, RETRIES_MAX, TIMEOUT_MINUTES_MAX, JobState, Status
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,6 @@ PENDING_MAX = 100
 DOCUMENT_BYTES_MAX = 32_768
 """AWS IoT Jobs' bound on a job document."""
 TIMEOUT_MAX_S = TIMEOUT_MINUTES_MAX * 60
-SWEPT_MAX = 500
-"""Executions ended by one sweep; the next takes the rest."""
 
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -67,17 +65,21 @@ class Jobs:
         queued_expiry_s: float,
         retries: int = 0,
         created_by: str = "control-plane",
+        per_minute: int | None = None,
+        wish: Mapping[str, Any] | None = None,
     ) -> bool:
         """Queue `document` for each device in `targets`; False for a job id that was there already.
 
-        `document` must have the text `operation`, and neither personal data nor secrets.
+        With `per_minute` the sweep shows it to so many devices a minute, else all see it at once.
+        `document` must have the text `operation`, and neither personal data nor secrets; `wish` is kept with
+        the job, as JSON.
 
         Raises:
             RefusedError: a target is not registered or has too much to do already, or the job id stands
                 for another document.
-            MalformedError: an id, a document or a time out of bounds.
+            MalformedError: an id, a document, a time or the rate out of bounds.
         """
-        _check(job_id, document, targets, in_progress_timeout_s, queued_expiry_s, retries)
+        _check(job_id, document, targets, in_progress_timeout_s, queued_expiry_s, retries, per_minute)
         devices = sorted(set(targets))
         hold(session, devices)
         if _stands(session, job_id, document):
@@ -93,45 +95,81 @@ class Jobs:
             "queued_expiry_s": round(queued_expiry_s),
             "in_progress_timeout_s": round(in_progress_timeout_s),
             "retries": retries,
+            "state": JOB.initial if per_minute else JOB.apply(JOB.initial, "begin"),
+            "targets": len(devices),
+            "wish": dict(wish or {}),
+            "per_minute": per_minute,
+            "rollout_next_at": now if per_minute else None,
         }
         new = insert(session, Job).values(values).on_conflict_do_nothing(index_elements=["job"])
         if session.scalar(new.returning(Job.id)) is None:  # ordered elsewhere, for other devices, this moment
             return not _stands(session, job_id, document)
+        log.info("job_created", extra={"job": job_id, "targets": len(devices), "per_minute": per_minute})
+        if per_minute:
+            store.wait(session, job_id, devices)
+            return True
         with self.notices.watch(session, devices):
             store.add(session, devices, core.queued(job_id, 0, store.terms_of(Job(**values)), now))
-        log.info("job_created", extra={"job": job_id, "targets": len(devices)})
         return True
 
-    def cancel(self, session: Session, job_id: str) -> int:
-        """Cancel what has not ended of a job, whatever it is doing; the number of executions that it ended.
+    def cancel(self, session: Session, job_id: str, *, force: bool = False) -> int:
+        """Cancel what nobody has begun of a job, with `force` also what devices work on; how many it ended.
+
+        What goes on is never tried again. A job that has ended stays as it is.
 
         Raises:
             RefusedError: there is no such job.
         """
-        job = session.scalar(sa.select(Job).where(Job.job == job_id))
-        if job is None:
-            raise RefusedError(f"there is no job {job_id}")
-        hold(session, store.devices_of(session, job_id))
+        job = self._held(session, job_id)
         now = self._clock()
-        job.canceled_at = job.canceled_at or now
+        if JOB.allows(job.state, "cancel"):
+            job.state = JOB.apply(job.state, "cancel")
+            job.canceled_at = now
+        never = self._never_shown(session, job, "cancel", now)
         open_ones = [each for each in store.of_job(session, job_id) if each.execution.status in core.PENDING]
+        ended = 0
         with self.notices.watch(session, [each.device for each in open_ones]):
             for each in open_ones:
-                self.write(session, each, core.cancel(each.execution, now))
-        return len(open_ones)
+                after = core.cancel(each.execution, now, force=force)
+                self.write(session, each, after)
+                ended += after.status not in core.PENDING
+        return never + ended
 
-    def cancel_waiting(self, session: Session, device: str) -> int:
-        """Cancel what `device` has not ended of any job; the number of executions that it ended."""
+    def remove(self, session: Session, device: str) -> int:
+        """End whatever a device had to do, because it has left the fleet; how many executions."""
         hold(session, [device])
         now = self._clock()
-        waiting = store.pending(session, device)
+        waiting = store.jobs_waiting_for(session, device)
+        for job_id in waiting:
+            job = store.held(session, job_id)
+            if job is not None:
+                self._end_unseen(session, job, [device], "remove", now)
+        pending = sorted(store.pending(session, device), key=lambda each: each.execution.job)
         with self.notices.watch(session, [device]):
-            for each in waiting:
-                self.write(session, each, core.cancel(each.execution, now))
-        return len(waiting)
+            for each in pending:
+                self.write(session, each, core.remove(each.execution, now))
+        return len(waiting) + len(pending)
+
+    def delete(self, session: Session, job_id: str) -> None:
+        """Let a job that has ended be erased, by the sweep.
+
+        Raises:
+            RefusedError: there is no such job, or a device has not ended it.
+        """
+        job = self._held(session, job_id)
+        if job.state == JobState.DELETION_IN_PROGRESS:
+            return
+        if not JOB.allows(job.state, "delete"):
+            raise RefusedError(f"job {job_id} has not ended; cancel it first")
+        if store.is_pending(session, job_id):
+            raise RefusedError(
+                f"a device still works on job {job_id}; wait for its end, or cancel with force"
+            )
+        job.state = JOB.apply(job.state, "delete")
+        log.info("job_deleted", extra={"job": job_id})
 
     def write(self, session: Session, stored: Stored, after: Execution) -> None:
-        """Store what became of an execution; its retry, and the news of its end, with it."""
+        """Store what became of an execution; its retry, the end of its job, and the news of it, with it."""
         store.save(session, stored.device, after)
         if after.status in core.PENDING:
             return
@@ -140,22 +178,32 @@ class Jobs:
             store.add(session, [stored.device], following)
             store.mark_told(session, stored.device, after)
             return
-        after_commit(session, partial(self._tell, stored.device, after))
+        self.complete(session, after.job)
+        after_commit(session, partial(self.tell, stored.device, after))
 
-    def sweep(self, now: datetime) -> int:
-        """End what is over time, and tell of ends that nobody was told of; how many were ended."""
-        with self._sessions.begin() as session:
-            devices = store.devices_due(session, now, SWEPT_MAX)
-            hold(session, devices)
-            due = store.due(session, devices, now, SWEPT_MAX)
-            with self.notices.watch(session, {each.device for each in due}):
-                for each in due:
-                    self.write(session, each, core.expire(each.execution, now))
-        with self._sessions.begin() as session:
-            untold = store.untold(session, SWEPT_MAX)
-        for each in untold:
-            self._tell(each.device, each.execution)
-        return len(due)
+    def complete(self, session: Session, job_id: str) -> None:
+        """Let a job end if no device has anything of it to do any more."""
+        job = store.held(session, job_id)
+        if job is not None and JOB.allows(job.state, "complete") and not store.is_pending(session, job_id):
+            job.state = JOB.apply(job.state, "complete")
+            job.rollout_next_at = None
+            session.flush()
+            log.info("job_completed", extra={"job": job_id})
+
+    def show(self, session: Session, job: Job, devices: Iterable[str], now: datetime) -> int:
+        """Let devices that waited for a held job see it, but for those that have left; how many see it."""
+        chosen = list(devices)
+        gone = store.gone(session, chosen)
+        seen = [device for device in chosen if device not in gone]
+        store.wait_no_more(session, job.job, seen)
+        if JOB.allows(job.state, "begin") and seen:
+            job.state = JOB.apply(job.state, "begin")
+        if seen:
+            with self.notices.watch(session, seen):
+                store.add(session, seen, core.queued(job.job, 0, store.terms_of(job), now))
+        if gone:
+            self._end_unseen(session, job, sorted(gone), "remove", now)
+        return len(seen)
 
     def waiting(self, session: Session, device: str) -> list[str]:
         """The jobs that a device has not ended, oldest first."""
@@ -166,7 +214,8 @@ class Jobs:
         stored = store.find(session, job_id, device)
         return stored.execution.status if stored else None
 
-    def _tell(self, device: str, ended: Execution) -> None:
+    def tell(self, device: str, ended: Execution) -> None:
+        """Tell those who wait of an end, and write down that they know it."""
         extra = {"job": ended.job, "device": device, "status": ended.status.value}
         log.info("job_ended", extra=extra)
         try:
@@ -177,6 +226,32 @@ class Jobs:
             return
         with self._sessions.begin() as session:
             store.mark_told(session, device, ended)
+
+    def _held(self, session: Session, job_id: str) -> Job:
+        hold(session, store.devices_of(session, job_id))
+        job = store.held(session, job_id)
+        if job is None:
+            raise RefusedError(f"there is no job {job_id}")
+        return job
+
+    def _never_shown(self, session: Session, job: Job, event: str, now: datetime) -> int:
+        waiting = store.waiting(session, job.job)
+        self._end_unseen(session, job, waiting, event, now)
+        return len(waiting)
+
+    def _end_unseen(
+        self, session: Session, job: Job, devices: Sequence[str], event: str, now: datetime
+    ) -> None:
+        """End a held job on devices that waited for it and never saw it; the sweep tells of it."""
+        if devices:
+            unseen = core.queued(job.job, 0, store.terms_of(job), now)
+            ended = core.cancel(unseen, now, force=True) if event == "cancel" else core.remove(unseen, now)
+            store.add(session, devices, ended)
+            store.wait_no_more(session, job.job, devices)
+        if not store.count_waiting(session, job.job):
+            job.rollout_next_at = None
+        session.flush()
+        self.complete(session, job.job)
 
     @staticmethod
     def _admit(session: Session, devices: Sequence[str]) -> None:
@@ -208,6 +283,7 @@ def _check(
     in_progress_timeout_s: float,
     queued_expiry_s: float,
     retries: int,
+    per_minute: int | None,
 ) -> None:
     if not _JOB_ID.fullmatch(job_id):
         raise MalformedError(f"{job_id!r:.80} is no job id: 1 to 64 letters, digits, '-' and '_'")
@@ -220,5 +296,9 @@ def _check(
     for seconds in (in_progress_timeout_s, queued_expiry_s):
         if not 1 <= seconds <= TIMEOUT_MAX_S:
             raise MalformedError(f"job {job_id}: a time is 1 to {TIMEOUT_MAX_S} seconds, not {seconds}")
-    if not 0 <= retries <= core.RETRIES_MAX:
-        raise MalformedError(f"job {job_id} is retried at most {core.RETRIES_MAX} times")
+    if not 0 <= retries <= RETRIES_MAX:
+        raise MalformedError(f"job {job_id} is retried 0 to {RETRIES_MAX} times, not {retries}")
+    if per_minute is not None and not 1 <= per_minute <= PER_MINUTE_MAX:
+        raise MalformedError(
+            f"job {job_id}: 1 to {PER_MINUTE_MAX} devices a minute are taken, not {per_minute}"
+        )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from cloud.jobs.core import seconds_left
 from cloud.jobs.store import Stored
 from contract.jobs import PENDING_LISTED_MAX, Execution, State, Status, Summary
 
@@ -12,8 +13,8 @@ def seconds(moment: datetime) -> int:
     return int(moment.timestamp())
 
 
-def execution(stored: Stored, *, with_document: bool = True) -> Execution:
-    """One execution in full."""
+def execution(stored: Stored, now: datetime, *, with_document: bool = True) -> Execution:
+    """One execution in full, as it is told at `now`."""
     told = stored.execution
     return Execution(
         job_id=told.job,
@@ -26,6 +27,7 @@ def execution(stored: Stored, *, with_document: bool = True) -> Execution:
         last_updated_at=seconds(told.updated_at),
         status_details=told.details,
         job_document=stored.document if with_document else None,
+        approximate_seconds_before_timed_out=seconds_left(told, now),
     )
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from cloud.database.models.jobs import Job, JobExecution
+from cloud.database.models.jobs import Job, JobExecution, JobWaiting
 from cloud.jobs.core import PENDING
-from contract.jobs import Status
+from contract.jobs import JOB, JobState, Status
 
 POSITION_MAX = 2**63 - 1
 """Largest position that a database takes."""
@@ -20,7 +20,10 @@ _LATEST = sa.select(sa.func.max(JobExecution.id).label("id")).group_by(JobExecut
 
 @dataclass(frozen=True)
 class Overview:
-    """One job; `counts` says how many devices are in which state with their latest try."""
+    """One job; `counts` says how many devices are in which state with their latest try.
+
+    `waiting` of its `targets` are still to be shown it. Times are in seconds.
+    """
 
     position: int
     job: str
@@ -28,12 +31,30 @@ class Overview:
     created_at: datetime
     created_by: str
     canceled_at: datetime | None
+    state: JobState
+    targets: int
+    waiting: int
+    per_minute: int | None
+    retries: int
+    in_progress_timeout_s: int
+    queued_expiry_s: int
+    wish: dict[str, Any]
     counts: dict[Status, int]
+
+    @property
+    def asked(self) -> list[str]:
+        """Where an operator wanted it; nothing for jobs of the control plane itself."""
+        return list(self.wish.get("targets", []))
 
     @property
     def pending(self) -> bool:
         """Whether any device still has to do something."""
-        return any(self.counts.get(status) for status in PENDING)
+        return bool(self.waiting) or any(self.counts.get(status) for status in PENDING)
+
+    @property
+    def deletable(self) -> bool:
+        """Whether it can be erased."""
+        return JOB.allows(self.state, "delete") and not self.pending
 
 
 @dataclass(frozen=True)
@@ -49,11 +70,16 @@ class Row:
     queued_at: datetime
     started_at: datetime | None
     updated_at: datetime
+    afterwards: dict[str, Any] | None
 
 
-def overviews(session: Session, *, before: int | None, limit: int) -> list[Overview]:
-    """At most `limit` jobs, newest first, below position `before`."""
+def overviews(
+    session: Session, *, before: int | None, limit: int, state: JobState | None = None
+) -> list[Overview]:
+    """At most `limit` jobs (of one `state`), newest first, below position `before`."""
     newest = sa.select(Job).order_by(Job.id.desc()).limit(limit)
+    if state is not None:
+        newest = newest.where(Job.state == state.value)
     if before is not None:
         newest = newest.where(Job.id < before)
     return _counted(session, session.scalars(newest).all())
@@ -65,9 +91,12 @@ def overview(session: Session, job: str) -> Overview | None:
     return _counted(session, [found])[0] if found else None
 
 
-def rows_of_job(session: Session, job: str) -> list[Row]:
-    """Every device of a job."""
-    return _rows(session, JobExecution.job == job, order=JobExecution.device.asc())
+def rows_of_job(
+    session: Session, job: str, *, after: str = "", limit: int, status: Status | None = None
+) -> list[Row]:
+    """At most `limit` devices of a job after `after` (those in `status`), by id, each with its latest try."""
+    which = sa.and_(JobExecution.job == job, JobExecution.device > after)
+    return _rows(session, which, order=JobExecution.device.asc(), limit=limit, status=status)
 
 
 def rows_of_device(session: Session, device: str, limit: int) -> list[Row]:
@@ -77,6 +106,8 @@ def rows_of_device(session: Session, device: str, limit: int) -> list[Row]:
 
 def _counted(session: Session, jobs: Sequence[Job]) -> list[Overview]:
     latest = _LATEST.where(JobExecution.job.in_([job.job for job in jobs]))
+    waits = sa.select(JobWaiting.job, sa.func.count()).where(JobWaiting.job.in_([job.job for job in jobs]))
+    waiting = {row[0]: row[1] for row in session.execute(waits.group_by(JobWaiting.job))}
     counted: dict[str, Counter[Status]] = {job.job: Counter() for job in jobs}
     states = sa.select(JobExecution.job, JobExecution.status, sa.func.count()).where(
         JobExecution.id.in_(latest)
@@ -91,6 +122,14 @@ def _counted(session: Session, jobs: Sequence[Job]) -> list[Overview]:
             created_at=job.created_at,
             created_by=job.created_by,
             canceled_at=job.canceled_at,
+            state=JobState(job.state),
+            targets=job.targets,
+            waiting=waiting.get(job.job, 0),
+            per_minute=job.per_minute,
+            retries=job.retries,
+            in_progress_timeout_s=job.in_progress_timeout_s,
+            queued_expiry_s=job.queued_expiry_s,
+            wish=dict(job.wish),
             counts={status: counted[job.job][status] for status in Status if counted[job.job][status]},
         )
         for job in jobs
@@ -102,9 +141,12 @@ def _rows(
     which: sa.ColumnElement[bool],
     *,
     order: sa.UnaryExpression[Any],
-    limit: int | None = None,
+    limit: int,
+    status: Status | None = None,
 ) -> list[Row]:
     chosen = sa.select(JobExecution).where(JobExecution.id.in_(_LATEST.where(which)))
+    if status is not None:
+        chosen = chosen.where(JobExecution.status == status.value)
     return [
         Row(
             job=row.job,
@@ -116,6 +158,7 @@ def _rows(
             queued_at=row.queued_at,
             started_at=row.started_at,
             updated_at=row.updated_at,
+            afterwards=dict(row.afterwards) if row.afterwards else None,
         )
         for row in session.scalars(chosen.order_by(order).limit(limit))
     ]

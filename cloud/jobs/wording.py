@@ -1,7 +1,7 @@
 """The words of the jobs pages, marked for translation."""
 
 from cloud.web.languages import N_
-from contract.jobs import Operation, Status
+from contract.jobs import JobState, Operation, Status
 
 OPERATIONS = {
     Operation.COLLECT_DIAGNOSTICS: N_("Collect diagnostics"),
@@ -33,5 +33,21 @@ CHIPS = {
 }
 """The look of each state; the words carry the meaning."""
 
+STATES = {
+    JobState.SCHEDULED: N_("Not begun yet"),
+    JobState.IN_PROGRESS: N_("Under way"),
+    JobState.COMPLETED: N_("Completed"),
+    JobState.CANCELED: N_("Cancelled"),
+    JobState.DELETION_IN_PROGRESS: N_("Being deleted"),
+}
+STATE_CHIPS = {
+    JobState.SCHEDULED: "info",
+    JobState.IN_PROGRESS: "info",
+    JobState.COMPLETED: "good",
+    JobState.CANCELED: "warn",
+    JobState.DELETION_IN_PROGRESS: "warn",
+}
+
+assert set(STATES) == set(STATE_CHIPS) == set(JobState)
 assert set(OPERATIONS) == set(Operation)
 assert set(STATUSES) == set(CHIPS) == set(Status)

@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from cloud.operators.access import current_operator
 from cloud.operators.roles import Area, belongs_to
 from cloud.updates import views
-from cloud.updates.service import Updates
+from cloud.updates.service import TARGET_LENGTH_MAX, Updates
 from cloud.updates.views import POSITION_MAX
 from cloud.web.problems import ProblemError
+from contract.jobs import PER_MINUTE_MAX
 from contract.updates import PATH_LENGTH_MAX, Component
 
 PATH = "/api/v1/updates"
@@ -38,11 +39,15 @@ class TargetList(BaseModel):
 
 
 class NewUpdate(BaseModel):
-    """Which target where: `target` is a device id, `kiosk`, `recorder` or `all`."""
+    """Which target where: `target` is a device id, `kiosk`, `recorder`, `group:` with a name, or `all`.
+
+    With `maximum_per_minute` so many devices learn of it a minute, without it all at once.
+    """
 
     path: str = Field(max_length=PATH_LENGTH_MAX)
-    target: str = Field(max_length=63)
+    target: str = Field(max_length=TARGET_LENGTH_MAX)
     downgrade: bool = False
+    maximum_per_minute: int | None = Field(default=None, ge=1, le=PER_MINUTE_MAX)
 
 
 class UpdateView(BaseModel):
@@ -131,6 +136,7 @@ def router(updates: Updates) -> APIRouter:
                 target=new.target,
                 downgrade=new.downgrade,
                 key=idempotency_key,
+                per_minute=new.maximum_per_minute,
             )
         return detail(update)
 

@@ -12,10 +12,12 @@ from cloud.operators.access import current_operator
 from cloud.operators.roles import Area, belongs_to
 from cloud.updates import views
 from cloud.updates.catalogue import Catalogue, Target
-from cloud.updates.service import Updates
+from cloud.updates.service import TARGET_LENGTH_MAX, Updates
 from cloud.updates.views import POSITION_MAX
 from cloud.updates.wording import CHIPS, CODES, COMPONENTS, KINDS, STATES
+from cloud.web.forms import rate_of
 from cloud.web.pages import render
+from contract.jobs import PER_MINUTE_MAX
 from contract.updates import PATH_LENGTH_MAX
 
 PAGE = "/updates"
@@ -28,6 +30,7 @@ WORDS: dict[str, Any] = {
     "codes": CODES,
     "components": COMPONENTS,
     "kinds": KINDS,
+    "per_minute_max": PER_MINUTE_MAX,
 }
 
 
@@ -39,19 +42,20 @@ def router(updates: Updates) -> APIRouter:
         with updates.sessions() as session:
             found = views.overviews(session, before=before, limit=LISTED + 1)
             devices = views.devices(session)
+            groups = updates.group_names(session)
         shown = found[:LISTED]
         older = shown[-1].position if len(found) > LISTED else None
         return render(
-            request, template, rollouts=shown, before=before, older=older, devices=devices, **more, **WORDS
+            request,
+            template,
+            rollouts=shown,
+            before=before,
+            older=older,
+            devices=devices,
+            groups=groups,
+            **more,
+            **WORDS,
         )
-
-    def one(request: Request, template: str, update: str) -> Response:
-        with updates.sessions() as session:
-            found = views.overview(session, update)
-            rows = views.rows(session, update)
-        if found is None:
-            raise HTTPException(404)
-        return render(request, template, rollout=found, rows=rows, **WORDS)
 
     @routes.get(PAGE)
     def show_list(
@@ -71,22 +75,26 @@ def router(updates: Updates) -> APIRouter:
     def assign(
         request: Request,
         path: Annotated[str, Form(max_length=PATH_LENGTH_MAX)],
-        target: Annotated[str, Form(max_length=63)],
+        target: Annotated[str, Form(max_length=TARGET_LENGTH_MAX)],
         key: Annotated[str, Form(max_length=64)],
         downgrade: Annotated[bool, Form()] = False,
+        per_minute: Annotated[str, Form(max_length=8)] = "",
     ) -> Response:
         operator = current_operator(request)
+        rate = rate_of(per_minute)
         with updates.sessions.begin() as session:
-            update = updates.assign(session, operator, path=path, target=target, downgrade=downgrade, key=key)
+            update = updates.assign(
+                session, operator, path=path, target=target, downgrade=downgrade, key=key, per_minute=rate
+            )
         return RedirectResponse(f"{PAGE}/{update}", 303)
 
     @routes.get(PAGE + "/{update}")
     def show_one(request: Request, update: str) -> Response:
-        return one(request, "updates/rollout.html", update)
+        return _one(updates, request, "updates/rollout.html", update)
 
     @routes.get(PAGE + "/{update}/live")
     def show_one_live(request: Request, update: str) -> Response:
-        return one(request, "updates/rollout_live.html", update)
+        return _one(updates, request, "updates/rollout_live.html", update)
 
     @routes.post(PAGE + "/{update}/cancel")
     def cancel(request: Request, update: str) -> Response:
@@ -96,6 +104,15 @@ def router(updates: Updates) -> APIRouter:
         return RedirectResponse(f"{PAGE}/{update}", 303)
 
     return belongs_to(Area.UPDATES, routes)
+
+
+def _one(updates: Updates, request: Request, template: str, update: str) -> Response:
+    with updates.sessions() as session:
+        found = views.overview(session, update)
+        rows = views.rows(session, update)
+    if found is None:
+        raise HTTPException(404)
+    return render(request, template, rollout=found, rows=rows, **WORDS)
 
 
 def _published(catalogue: Catalogue) -> tuple[list[Target], bool]:

@@ -35,8 +35,12 @@ KEY_LENGTH_MAX = 128
 _JOB = "apply-"
 _CANCEL = "cancel-"
 
-CreateJob = Callable[[Session, str, ApplyUpdate | CancelUpdate, Sequence[str]], None]
-"""`create_job(session, job, document, devices)`, in the caller's transaction."""
+GROUP = "group:"
+"""Before the name of a group, where a target is asked for."""
+TARGET_LENGTH_MAX = len(GROUP) + 63
+
+CreateJob = Callable[[Session, str, ApplyUpdate | CancelUpdate, Sequence[str], int | None], None]
+"""`create_job(session, job, document, devices, per_minute)`, in the caller's transaction."""
 CancelJob = Callable[[Session, str], int]
 Details = Callable[[str, str], dict[str, str]]
 """What the execution of a job on a device said last."""
@@ -52,6 +56,8 @@ class Tools:
     cancel_job: CancelJob
     details: Details
     clock: Callable[[], datetime]
+    group_names: Callable[[Session], list[tuple[str, str]]]
+    group_members: Callable[[Session, str], list[str]]
 
 
 class Updates:
@@ -63,15 +69,24 @@ class Updates:
         self.catalogue = tools.catalogue
 
     def assign(
-        self, session: Session, operator: SignedIn, *, path: str, target: str, downgrade: bool, key: str
+        self,
+        session: Session,
+        operator: SignedIn,
+        *,
+        path: str,
+        target: str,
+        downgrade: bool,
+        key: str,
+        per_minute: int | None = None,
     ) -> str:
-        """Assign a published target to a device, a kind of device, or all; the id of the roll-out.
+        """Assign a published target to a device, a kind of device, a group, or all; the id of the roll-out.
 
-        The same operator's same `key` is the same roll-out.
+        With `per_minute` so many devices learn of it a minute, else all at once. The same operator's same
+        `key` is the same roll-out.
 
         Raises:
             MalformedError: no key.
-            RefusedError: nothing of this name is published, or there is no device for it.
+            RefusedError: nothing of this name is published, there is no such group, or no device for it.
         """
         if not 1 <= len(key) <= KEY_LENGTH_MAX:
             raise MalformedError(f"an idempotency key has 1 to {KEY_LENGTH_MAX} characters")
@@ -102,7 +117,7 @@ class Updates:
         session.flush()
         session.add_all(_row(update, device, operator.at) for device in devices)
         session.flush()
-        self._tools.create_job(session, _JOB + update, order, devices)
+        self._tools.create_job(session, _JOB + update, order, devices, per_minute)
         details = {"version": order.version, "component": order.component.value, "devices": len(devices)}
         audit(session, operator, "assign-update", update, details)
         log.info("update_assigned", extra={"update": update, **details})
@@ -130,8 +145,12 @@ class Updates:
             raise RefusedError("every device has activated it already; assign the other version instead")
         rollout.cancelled_at = operator.at
         self._tools.cancel_job(session, _JOB + update)
-        self._tools.create_job(session, _CANCEL + update, CancelUpdate(update=update), devices)
+        self._tools.create_job(session, _CANCEL + update, CancelUpdate(update=update), devices, None)
         audit(session, operator, "cancel-update", update, {"devices": len(devices)})
+
+    def group_names(self, session: Session) -> list[tuple[str, str]]:
+        """Every group's name and title."""
+        return self._tools.group_names(session)
 
     def on_news(self, message: Received) -> None:
         """Handler of `updates` at the broker, in its transaction.
@@ -169,13 +188,15 @@ class Updates:
                 return target
         raise RefusedError("nothing of this name is published; choose a target from the list")
 
-    @staticmethod
-    def _devices(session: Session, component: Component, target: str) -> list[str]:
+    def _devices(self, session: Session, component: Component, target: str) -> list[str]:
         rows = sa.select(Device.device).where(Device.decommissioned_at.is_(None)).order_by(Device.device)
         if component is Component.FIRMWARE:
             rows = rows.where(Device.kind == "kiosk")  # only kiosks have an I/O board
         if target in KINDS:
             rows = rows.where(Device.kind == target)
+        elif target.startswith(GROUP):
+            members = self._tools.group_members(session, target.removeprefix(GROUP))
+            rows = rows.where(Device.device.in_(members))
         elif target != ALL:
             rows = rows.where(Device.device == target)
         devices = list(session.scalars(rows))

@@ -32,7 +32,9 @@ ANSWER_WAIT_S = 15.0
 REPORTS_MAX = 8
 """Reports of one outcome on one connection; then it waits until the cloud hands the execution over again."""
 OPERATION_MAX_S = 1800.0
-"""An operation that does not end is given up and has failed."""
+"""An operation that does not end is given up and has failed, if the cloud does not say how long it has."""
+MARGIN_S, MARGIN_SHARE = 10.0, 0.1
+"""So long before the cloud's timer, or this share of it, the device's own ends: its report must arrive."""
 SETTLED_KEPT = 200
 """Ended executions that are remembered, so that one that is handed over again is not done again."""
 ATTEMPTS_MAX = 4
@@ -82,9 +84,17 @@ class Handed:
 
 @dataclass(frozen=True)
 class Unanswerable:
-    """The cloud rejected a request for the next execution."""
+    """The cloud rejected a request for the next execution, or a look at the running one."""
 
     token: str
+
+
+@dataclass(frozen=True)
+class Described:
+    """The answer to a look at the running execution; None means that the cloud does not know it."""
+
+    token: str
+    execution: Execution | None
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,7 @@ Event = (
     | Notified
     | Handed
     | Unanswerable
+    | Described
     | NotBegun
     | Ended
     | Accepted
@@ -141,6 +152,14 @@ Event = (
 class Ask:
     """Ask the cloud to start the next execution."""
 
+    token: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """Ask the cloud how the running execution stands there."""
+
+    key: Key
     token: str
 
 
@@ -175,7 +194,7 @@ class Resume:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """Cancel the operation; its end counts no more."""
+    """Stop the operation where it stands; its end counts no more."""
 
     key: Key
 
@@ -204,7 +223,7 @@ class Settle:
     overruled: bool
 
 
-Effect = Ask | Begin | Attempt | Perform | Resume | GiveUp | Conclude | Report | Settle
+Effect = Ask | Look | Begin | Attempt | Perform | Resume | GiveUp | Conclude | Report | Settle
 
 
 def key(execution: Execution) -> Key:
@@ -232,16 +251,27 @@ class Jobs:
     """The executions of one device.
 
     `boot` makes client tokens unique, `known` are the operations that this device can do, `entries` is the
-    journal in the order of beginning.
+    journal in the order of beginning. Those of the operations that are `unstoppable` run to their end, or to
+    the end of their time, even if the cloud has cancelled them; either way it is told how they really ended.
     """
 
-    def __init__(self, boot: str, known: frozenset[str], entries: Iterable[Entry]) -> None:
+    def __init__(
+        self,
+        boot: str,
+        known: frozenset[str],
+        entries: Iterable[Entry],
+        unstoppable: frozenset[str] = frozenset(),
+    ) -> None:
         self.connected = False
         self.running: Execution | None = None
         self._boot = boot
         self._known = known
+        self._unstoppable = unstoppable
         self._tokens = 0
-        self._running_since: Instant = 0.0
+        self._allowed_s = 0.0
+        self._ends_at: Instant = 0.0
+        self._looked: tuple[str, Instant] | None = None
+        self._look_at: Instant | None = None
         self._asked: tuple[str, Instant] | None = None
         self._ask_at: Instant | None = None
         self._begun: list[Entry] = []
@@ -264,12 +294,16 @@ class Jobs:
             case Disconnected():
                 self._disconnect()
             case Notified():
-                self._ask_at = now
+                self._ask_at = self._look_at = now
             case Handed(token, execution):
                 effects += self._take(token, execution, now)
             case Unanswerable(token):
                 if self._asked is not None and self._asked[0] == token:
                     self._asked, self._ask_at = None, now + POLL_S
+                if self._looked is not None and self._looked[0] == token:
+                    self._looked, self._look_at = None, now + POLL_S
+            case Described(token, execution):
+                effects += self._learn(token, execution, now)
             case NotBegun(which):
                 if self.running is not None and key(self.running) == which:
                     self.running, self._ask_at = None, now + POLL_S
@@ -289,7 +323,11 @@ class Jobs:
         """When to look again, if nothing happens before."""
         moments: list[Instant] = []
         if self.running is not None:
-            moments.append(self._running_since + OPERATION_MAX_S)
+            moments.append(self._ends_at)
+            if self.connected and self._looked is not None:
+                moments.append(self._looked[1] + ANSWER_WAIT_S)
+            elif self.connected and self._look_at is not None:
+                moments.append(self._look_at)
         if self.connected:
             moments += [owed.sent + ANSWER_WAIT_S for owed in self._open.values() if owed.sent is not None]
             if self._asked is not None:
@@ -301,12 +339,13 @@ class Jobs:
     def _connect(self, now: Instant) -> None:
         self.connected = True
         self._asked, self._ask_at = None, now
+        self._looked, self._look_at = None, now
         for owed in self._open.values():
             owed.reports, owed.sent = 0, None
 
     def _disconnect(self) -> None:
         self.connected = False
-        self._asked = None
+        self._asked = self._looked = None
         for owed in self._open.values():
             owed.sent = None
 
@@ -327,7 +366,9 @@ class Jobs:
     def _begin(self, execution: Execution, attempts: int, now: Instant) -> list[Effect]:
         which = key(execution)
         begin = Begin(execution) if attempts == 1 else Attempt(which, attempts)
-        self.running, self._running_since = execution, now
+        self.running, self._looked = execution, None
+        self._look_at = now if attempts > 1 else now + POLL_S
+        self._time(execution, now)
         operation = (execution.job_document or {}).get("operation")
         if operation not in self._known:
             sentence = f"this device does not know the operation {operation!r:.100}"
@@ -337,10 +378,37 @@ class Jobs:
             return [begin, *self._end(which, Outcome(Status.FAILED, {"reason": sentence}), now)]
         return [begin, Perform(execution) if attempts == 1 else Resume(execution)]
 
+    def _time(self, execution: Execution, now: Instant) -> None:
+        """How long it may still be worked on, by the cloud's word."""
+        left = execution.approximate_seconds_before_timed_out
+        if left is None:
+            self._allowed_s = OPERATION_MAX_S
+        else:
+            self._allowed_s = left - min(MARGIN_S, left * MARGIN_SHARE)
+        self._ends_at = now + self._allowed_s
+
+    def _learn(self, token: str, execution: Execution | None, now: Instant) -> list[Effect]:
+        """What the cloud says of the running execution."""
+        if self._looked is None or self._looked[0] != token or self.running is None:
+            return []
+        self._looked, self._look_at = None, now + POLL_S
+        which = key(self.running)
+        if execution is not None and execution.status not in EXECUTION.ends:
+            if key(execution) == which and execution.approximate_seconds_before_timed_out is not None:
+                self._time(execution, now)
+            return []
+        if (self.running.job_document or {}).get("operation") in self._unstoppable:
+            self._look_at = None
+            return []
+        ended = execution.status if execution is not None else "unknown"
+        sentence = f"stopped, because it is {ended} in the control plane"
+        return [GiveUp(which), *self._end(which, Outcome(Status.FAILED, {"reason": sentence}), now)]
+
     def _end(self, which: Key, outcome: Outcome, now: Instant) -> list[Effect]:
         if self.running is None or key(self.running) != which:
             return []
         execution, self.running = self.running, None
+        self._looked = self._look_at = None
         outcome = Outcome(outcome.status, _fitting(outcome.details))
         self._owe(execution, outcome)
         self._ask_at = now
@@ -381,9 +449,11 @@ class Jobs:
         for owed in self._open.values():
             if owed.sent is not None and now >= owed.sent + ANSWER_WAIT_S:
                 owed.sent = None
-        if self.running is not None and now >= self._running_since + OPERATION_MAX_S:
+        if self._looked is not None and now >= self._looked[1] + ANSWER_WAIT_S:
+            self._looked, self._look_at = None, now
+        if self.running is not None and now >= self._ends_at:
             which = key(self.running)
-            sentence = f"it did not end within {OPERATION_MAX_S:.0f} s"
+            sentence = f"it did not end within {self._allowed_s:.0f} s"
             return [
                 GiveUp(which),
                 *self._end(which, Outcome(Status.FAILED, {"reason": sentence}), now),
@@ -400,9 +470,12 @@ class Jobs:
         for owed in self._open.values():
             if owed.sent is None and owed.reports < REPORTS_MAX:
                 effects.append(self._report(owed, now))
-        if self._asked is None and self._ask_at is not None and now >= self._ask_at and self._may_ask():
+        if self._asked is None and _reached(self._ask_at, now) and self._may_ask():
             self._asked = (self._token(), now)
             effects.append(Ask(self._asked[0]))
+        if self.running is not None and self._looked is None and _reached(self._look_at, now):
+            self._looked = (self._token(), now)
+            effects.append(Look(key(self.running), self._looked[0]))
         return effects
 
     def _may_ask(self) -> bool:
@@ -424,6 +497,10 @@ class Jobs:
     def _token(self) -> str:
         self._tokens += 1
         return f"{self._boot}-{self._tokens}"
+
+
+def _reached(moment: Instant | None, now: Instant) -> bool:
+    return moment is not None and now >= moment
 
 
 def _fitting(details: dict[str, str]) -> dict[str, str]:

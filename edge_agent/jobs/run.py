@@ -8,7 +8,7 @@ from typing import assert_never
 
 from contract import topics
 from contract.errors import MalformedError
-from contract.jobs import ExecutionAnswer, Rejection, Request, Status, UpdateAnswer
+from contract.jobs import ErrorCode, ExecutionAnswer, Rejection, Request, Status, UpdateAnswer
 from contract.messages import encode, read
 from edge_agent.errors import AgentError, UnavailableError
 from edge_agent.jobs import core as c
@@ -20,13 +20,23 @@ log = logging.getLogger(__name__)
 
 
 class Jobs:
-    """The jobs of one device; `operations` are what it can do, by the name that stands in a job document."""
+    """The jobs of one device; `operations` are what it can do, by the name that stands in a job document.
 
-    def __init__(self, *, link: Link, journal: Journal, operations: Mapping[str, Operation]) -> None:
+    Those of them that are `unstoppable` go on when their job was cancelled in the cloud.
+    """
+
+    def __init__(
+        self,
+        *,
+        link: Link,
+        journal: Journal,
+        operations: Mapping[str, Operation],
+        unstoppable: frozenset[str] = frozenset(),
+    ) -> None:
         self._link = link
         self._journal = journal
         self._operations = operations
-        self._core = c.Jobs(link.boot, frozenset(operations), journal.entries())
+        self._core = c.Jobs(link.boot, frozenset(operations), journal.entries(), unstoppable)
         self._events: asyncio.Queue[c.Event] = asyncio.Queue()
         self._server_clock = ServerClock()
         self._hears_time: list[Callable[[ServerTime], None]] = []
@@ -36,6 +46,8 @@ class Jobs:
         link.subscribe("job-notify-next", lambda _ids, _payload: self._events.put_nowait(c.Notified()))
         link.subscribe("job-start-next-accepted", self._on_handed)
         link.subscribe("job-start-next-rejected", self._on_unanswerable)
+        link.subscribe("job-describe-accepted", self._on_described)
+        link.subscribe("job-describe-rejected", self._on_not_described)
         link.subscribe("job-update-accepted", self._on_accepted)
         link.subscribe("job-update-rejected", self._on_rejected)
 
@@ -65,6 +77,9 @@ class Jobs:
                 case c.Ask(token):
                     self._server_clock.ask(token, time.monotonic())
                     self._link.publish("job-start-next", {}, encode(Request(client_token=token)))
+                case c.Look((job, number), token):
+                    look = Request(client_token=token, execution_number=number, include_job_document=False)
+                    self._link.publish("job-describe", {"job": job}, encode(look))
                 case c.Begin(execution):
                     try:
                         await asyncio.to_thread(self._journal.begin, execution)
@@ -128,6 +143,17 @@ class Jobs:
         rejection = read(payload, Rejection)
         log.warning("jobs_not_answered", extra={"code": rejection.code, "sentence": rejection.message[:200]})
         self._events.put_nowait(c.Unanswerable(rejection.client_token))
+
+    def _on_described(self, _ids: Mapping[str, str], payload: bytes) -> None:
+        answer = read(payload, ExecutionAnswer)
+        self._events.put_nowait(c.Described(answer.client_token, answer.execution))
+
+    def _on_not_described(self, _ids: Mapping[str, str], payload: bytes) -> None:
+        rejection = read(payload, Rejection)
+        if rejection.code is ErrorCode.RESOURCE_NOT_FOUND:
+            self._events.put_nowait(c.Described(rejection.client_token, None))
+        else:
+            self._events.put_nowait(c.Unanswerable(rejection.client_token))
 
     def _on_accepted(self, _ids: Mapping[str, str], payload: bytes) -> None:
         self._events.put_nowait(c.Accepted(read(payload, UpdateAnswer).client_token))

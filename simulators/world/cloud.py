@@ -18,7 +18,7 @@ from cloud.jobs import core as k
 from cloud.telemetry.core import Member, sort_out
 from cloud.updates.core import BEGIN, Standing, take
 from cloud.watermark import Key as Stream
-from cloud.watermark import Verdict, Watermark
+from cloud.watermark import Tally, Verdict, Watermark, tally
 from contract import jobs as cj
 from contract.documents import Evidence, PrintJob
 from contract.errors import MalformedError as ContractMalformedError
@@ -44,7 +44,7 @@ REQUEST_S = 0.3
 PRICE_CENTS = 400
 TERMS = k.Terms(queued_expiry=timedelta(seconds=900), in_progress_timeout=timedelta(seconds=900))
 SITTING_TERMS = k.Terms(
-    queued_expiry=timedelta(hours=12), in_progress_timeout=timedelta(seconds=60), retries=k.RETRIES_MAX
+    queued_expiry=timedelta(hours=12), in_progress_timeout=timedelta(seconds=60), retries=cj.RETRIES_MAX
 )
 MEMBER = Member("site", "device")
 EARS = w.Ears(words_since=START, data_since=None)
@@ -63,11 +63,15 @@ class Database:
     stored: dict[tuple[str, Key], int] = field(default_factory=dict)
     arrived: Counter[Stream] = field(default_factory=Counter)
     """The ledger: messages that came for the first time."""
+    tallies: dict[Stream, Tally] = field(default_factory=dict)
+    """What became of every sequence, as the real ledger counts it."""
     declared: dict[str, list[DroppedRange]] = field(default_factory=dict)
     """What each device says that it dropped."""
     dates: dict[tuple[str, Key], int] = field(default_factory=dict)
     """When each sample was taken, as it says."""
     refused: Counter[str] = field(default_factory=Counter)
+    misled: list[str] = field(default_factory=list)
+    """Words on the end of one connection that were taken for the end of another."""
     presence: dict[str, w.Known] = field(default_factory=dict)
     facts: dict[str, d.Facts] = field(default_factory=dict)
     device_of: dict[str, str] = field(default_factory=dict)
@@ -167,6 +171,8 @@ class Cloud:
                     self._believe(device, packet.body)
                 case "start-next":
                     self._start_next(device, packet.body)
+                case "describe":
+                    self._describe(device, packet.ids["job"], packet.body)
                 case "update":
                     self._update(device, packet.ids["job"], packet.body)
 
@@ -262,7 +268,8 @@ class Cloud:
             new = self.plant.counts_anew or out.messages > 0
             found = device, (envelope.boot, envelope.lane, envelope.seq)
             at = out.points[0].at if out.points else envelope.at
-            self._store(device, envelope, key, mark, new, [lambda: self.db.dates.__setitem__(found, at)])  # noqa: B023 one key a message
+            dated = [lambda: self.db.dates.__setitem__(found, at)]  # noqa: B023 one key a message
+            self._store(device, envelope, key, mark, new, [*dated, self._counts(key, out.tallies[key])])
 
     def _keep_event(self, device: str, packet: Packet) -> None:
         try:
@@ -273,7 +280,8 @@ class Cloud:
         key = Stream(device, envelope.boot, envelope.lane)
         before = self.db.marks.get(key, Watermark())
         mark, verdict = self.plant.note(before, envelope.seq, envelope.kept_from)
-        changes: list[Action] = []
+        counted = tally(before, mark, verdict, envelope.seq, kept_from=envelope.kept_from)
+        changes: list[Action] = [self._counts(key, counted)]
         follow: list[d.Effect] = []
         document = ""
         if verdict is Verdict.NEW and packet.topic == "evidence":
@@ -300,6 +308,10 @@ class Cloud:
         if document:
             self._follow(document, follow)
 
+    def _counts(self, key: Stream, counted: Tally) -> Action:
+        """The change that adds `counted` to the ledger."""
+        return lambda: self.db.tallies.__setitem__(key, self.db.tallies.get(key, Tally()).plus(counted))
+
     def _store(
         self, device: str, envelope: Envelope, key: Stream, mark: Watermark, new: bool, changes: list[Action]
     ) -> None:
@@ -324,6 +336,12 @@ class Cloud:
         now = w.handle(known, event, self.now, EARS, w.Limits())
         if now == known:
             return
+        own = said.boot.startswith("boot-") and known.boot.startswith("boot-")  # and not a double's
+        earlier = own and (said.boot, connection) < (known.boot, known.connection)
+        if not said.online and earlier and now.ended_at != known.ended_at:
+            self.db.misled.append(
+                f"{device} was {known.boot} {known.connection}, {said.boot} {connection} ended"
+            )
         self._commit(lambda: self.db.presence.__setitem__(device, now))
         self._trace("cloud", f"{device} is {now.state}, {now.boot}")
         if now.came_at != known.came_at:
@@ -363,7 +381,7 @@ class Cloud:
         ]
 
     def _canceled(self, job: str) -> list[Action]:
-        canceled = k.cancel(self.db.executions[job], self.now)
+        canceled = k.cancel(self.db.executions[job], self.now, force=True)
         return [lambda: self.db.executions.__setitem__(job, canceled), lambda: self.db.told.add(job)]
 
     def _hand(self, device: str, token: str, execution: cj.Execution | None) -> None:
@@ -381,6 +399,14 @@ class Cloud:
         assert isinstance(begun, k.Execution)
         self._commit(lambda: self.db.executions.__setitem__(begun.job, begun))
         self._hand(device, token, self._shape(device, begun))
+
+    def _describe(self, device: str, job: str, request: cj.Request) -> None:
+        """The world keeps the latest try only: an older one has ended."""
+        execution = self.db.executions.get(job)
+        shape = None
+        if execution is not None and execution.number == request.execution_number:
+            shape = self._shape(device, execution)
+        self._broker.to_device(device, Packet("jobs", {}, j.Described(request.client_token, shape)))
 
     def _update(self, device: str, job: str, wish: cj.Update) -> None:
         execution = self.db.executions.get(job)
@@ -424,6 +450,7 @@ class Cloud:
             queued_at=int(execution.queued_at.timestamp()),
             last_updated_at=int(execution.updated_at.timestamp()),
             job_document=self.db.target[execution.job][1],
+            approximate_seconds_before_timed_out=k.seconds_left(execution, self.now),
         )
 
     # --- documents ---

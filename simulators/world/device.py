@@ -10,7 +10,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from contract.jobs import Execution, Status
+from contract.jobs import Execution, Request, Status
 from contract.link import DroppedRange
 from contract.messages import AT_MIN_MS, Lane, Presence, encode, seal
 from edge_agent.documents import printing as p
@@ -34,6 +34,7 @@ RESTART_S = 2.0
 FLOOR_MS = AT_MIN_MS
 """What every device knows to have passed."""
 SYNC = "sync"
+UNSTOPPABLE = frozenset({"print-document", "restart-agent"})
 
 Perform = Callable[["Device", Execution], None]
 """Does an operation of a job; its end is `Device.ended`."""
@@ -98,8 +99,8 @@ class Device:
         """When the link last came up."""
         self.refused_without_need = 0
         """Messages that must be kept, and were refused although the reserve was there."""
-        self.deletions: list[Key] = []
-        """What a full disk did not delete; it is deleted with the next write."""
+        self.deletions: dict[Key, bool] = {}
+        """What a full disk did not delete, and whether it is dropped; it is deleted with the next write."""
         self.true_ms: dict[Key, int] = {}
         """When each sample was really taken."""
         self._pending: tuple[DroppedRange, ...] = ()
@@ -177,7 +178,7 @@ class Device:
         self.starts += 1
         self.on = True
         self.dropped = 0
-        self.deletions = []
+        self.deletions = {}
         self._armed = {}
         self._connection = None
         self.run(self._start)
@@ -200,7 +201,7 @@ class Device:
         self.reconnection = r.Reconnection(self.plant.chance(self.faults.rng), self.now)
         entries = list(self.disk.entries.values())
         self._server_clock = ServerClock()
-        self.jobs = j.Jobs(f"{self.boot}-{self.life}", frozenset(self.operations), entries)
+        self.jobs = j.Jobs(f"{self.boot}-{self.life}", frozenset(self.operations), entries, UNSTOPPABLE)
         self._arm_reconnection()
         for row in kept:
             if undatable(row):
@@ -271,12 +272,12 @@ class Device:
             case o.Declare(seq, body, ranges, pending):
                 self._declare((self.boot, Lane.EVENTS, seq), body, ranges, pending)
             case o.Forget(boot, lane, seq):
-                self.deletions += self.disk.upto(boot, lane, seq)
+                self.deletions |= dict.fromkeys(self.disk.upto(boot, lane, seq), False) | self.deletions
                 self._written(None, None, must=True)
             case o.Drop(boot, lane, seq, pending):
                 self.dropped += 1
                 self.disk.dropped.add((boot, lane, seq))
-                self.deletions.append((boot, lane, seq))
+                self.deletions[boot, lane, seq] = True
                 self._pending = self.plant.pending(pending)
                 self._written(None, None, must=True)
             case o.Skip(pending):
@@ -306,7 +307,7 @@ class Device:
                 return False
             self.effect("release the reserve")
             return self._written(key, message, must=must)
-        self.deletions = []
+        self.deletions = {}
         self.sync()
         return True
 
@@ -500,6 +501,9 @@ class Device:
             case j.Ask(token):
                 self._server_clock.ask(token, self.clock.now)
                 self.publish("start-next", {}, token)
+            case j.Look((job, number), token):
+                look = Request(client_token=token, execution_number=number, include_job_document=False)
+                self.publish("describe", {"job": job}, look)
             case j.Begin(execution):
                 self.disk.put(self.disk.entries, j.key(execution), j.Entry(execution, 1, None, settled=False))
                 self.sync()

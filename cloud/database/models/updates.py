@@ -22,7 +22,7 @@ class UpdateRollout(Base):
     path: Mapped[str] = mapped_column(sa.String(PATH_LENGTH_MAX))
     version: Mapped[str] = mapped_column(sa.String(VERSION_LENGTH_MAX))
     downgrade: Mapped[bool]
-    target: Mapped[str] = mapped_column(sa.String(63))
+    target: Mapped[str] = mapped_column(sa.String(69))
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(sa.String(64))
     cancelled_at: Mapped[datetime | None]

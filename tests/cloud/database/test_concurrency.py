@@ -1,5 +1,6 @@
 """Many change the same thing at once: on either database nothing is lost, doubled or let through."""
 
+import base64
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -8,6 +9,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud import arrivals
@@ -18,18 +24,23 @@ from cloud.database.models.captions import CaptionRevision, Sitting
 from cloud.database.models.devices import Device
 from cloud.database.models.documents import DocumentLookup
 from cloud.database.models.enrolment import DeviceCertificate, EnrolmentRefusal
-from cloud.database.models.jobs import Job, JobExecution
+from cloud.database.models.jobs import Job, JobExecution, JobWaiting
+from cloud.database.writing import hold
 from cloud.documents import store as document_store
 from cloud.documents.problems import DocumentProblemError
-from cloud.enrolment import members, refusals, registry
+from cloud.enrolment import est as enrolment
+from cloud.enrolment import members, pki, refusals, registry
 from cloud.errors import RefusedError
+from cloud.jobs.requests import Requests
 from cloud.jobs.service import PENDING_MAX, Jobs
+from cloud.jobs.sweep import Sweep
 from cloud.operators.accounts import Accounts
 from cloud.operators.roles import Role
 from cloud.settings import Broker as BrokerSettings
 from cloud.watermark import Key
 from contract.captions import CaptionSegment, CaptionState
 from contract.documents import IDENTIFICATIONS_FAILED_MAX, Evidence, PrintOutcome
+from contract.jobs import Status, Update
 from contract.messages import Lane, encode, seal
 from tests.cloud.conftest import Clock
 from tests.cloud.documents.desk import KIOSK, STRANGER, Desk
@@ -140,7 +151,7 @@ def test_a_job_ends_once(jobs: Jobs, city: Sessions, clock: Clock) -> None:
 
     def end(number: int) -> int:
         if number % 2:
-            return jobs.sweep(clock())
+            return Sweep(city, jobs)(clock())
         with city.begin() as session:
             return jobs.cancel(session, "job-1")
 
@@ -149,6 +160,72 @@ def test_a_job_ends_once(jobs: Jobs, city: Sessions, clock: Clock) -> None:
     with city() as session:
         rows = session.scalars(sa.select(JobExecution)).all()
     assert {row.version for row in rows} == {2}
+
+
+def test_control_planes_that_roll_out_together_keep_the_rate_and_show_a_job_once(
+    jobs: Jobs, city: Sessions, clock: Clock
+) -> None:
+    names = [f"kiosk-{number:02}" for number in range(10, 30)]
+    with city.begin() as session:
+        session.add_all(Device(device=name, kind="kiosk", site="x", registered_at=clock()) for name in names)
+    with city.begin() as session:
+        terms = {"in_progress_timeout_s": 60.0, "queued_expiry_s": 600.0}
+        jobs.create(session, "job-1", {"operation": "restart-agent"}, names, per_minute=60, **terms)
+    sweeps = [Sweep(city, jobs) for _ in range(MANY)]
+    for _ in range(4):
+        shown = at_once(MANY, lambda number: sweeps[number].roll(clock()))
+        assert sum(shown) <= 3
+        clock.forward(2)
+    with city() as session:
+        rows = session.scalars(sa.select(JobExecution)).all()
+        waiting = session.scalar(sa.select(sa.func.count()).select_from(JobWaiting))
+    assert len({row.device for row in rows}) == len(rows) == 7
+    assert waiting == len(names) - 7
+
+
+def test_a_cancel_in_the_middle_of_a_roll_out_leaves_nobody_waiting(
+    jobs: Jobs, city: Sessions, clock: Clock
+) -> None:
+    names = [f"kiosk-{number:02}" for number in range(10, 18)]
+    with city.begin() as session:
+        session.add_all(Device(device=name, kind="kiosk", site="x", registered_at=clock()) for name in names)
+    with city.begin() as session:
+        terms = {"in_progress_timeout_s": 60.0, "queued_expiry_s": 600.0}
+        jobs.create(session, "job-1", {"operation": "restart-agent"}, names, per_minute=60, **terms)
+    clock.forward(2)
+    sweep = Sweep(city, jobs)
+
+    def act(number: int) -> int:
+        if number % 2:
+            return sweep.roll(clock())
+        with city.begin() as session:
+            return jobs.cancel(session, "job-1")
+
+    ended = sum(at_once(MANY, act)[::2])
+    assert ended == len(names)
+    with city() as session:
+        rows = session.scalars(sa.select(JobExecution)).all()
+        job = session.scalars(sa.select(Job)).one()
+    assert sorted(row.device for row in rows) == names
+    assert {row.status for row in rows} == {"CANCELED"}
+    assert (job.state, job.rollout_next_at) == ("CANCELED", None)
+
+
+def test_the_last_two_devices_of_a_job_end_it_together(jobs: Jobs, city: Sessions, clock: Clock) -> None:
+    requests = Requests(jobs, lambda *_: None)
+    for number in range(4):
+        order(jobs, city, f"job-{number}", KIOSK, "kiosk-02")
+
+        def finish(device: int, job: str = f"job-{number}") -> None:
+            ids = {"device": (KIOSK, "kiosk-02")[device], "job": job}
+            with city.begin() as session:
+                hold(session, [ids["device"]])
+                body = encode(Update(status=Status.SUCCEEDED))
+                requests.update(Received(ids["device"], ids, body, None, clock(), session))
+
+        at_once(2, finish)
+    with city() as session:
+        assert set(session.scalars(sa.select(Job.state))) == {"COMPLETED"}
 
 
 def test_a_hall_has_one_sitting(city: Sessions) -> None:
@@ -265,3 +342,51 @@ def test_refusals_devices_and_accounts_are_counted_and_made_once(city: Sessions,
     assert (
         at_once(2, lambda _number: accounts.create("ana", "one-time", clock(), Role.CLERK)).count(True) == 1
     )
+
+
+def test_a_renewal_that_is_asked_twice_at_once_is_answered_once(
+    city: Sessions, clock: Clock, tmp_path: Path
+) -> None:
+    pki.prepare(tmp_path / "pki", ["localhost"], clock())
+    desk = enrolment.Desk(pki.load(tmp_path / "pki"), city, clock)
+    shown = desk.issuer.device(ec.generate_private_key(ec.SECP256R1()).public_key(), KIOSK, "kiosk", clock())
+    with city.begin() as session:
+        members.record(session, shown, KIOSK, "token", clock())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, KIOSK)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    body = base64.b64encode(
+        request.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(Encoding.DER)
+    )
+    clock.forward(60)
+    given = at_once(MANY, lambda _number: desk.renew(shown, body))
+    assert len({each.serial_number for each in given}) == 1
+    with city() as session:
+        states = session.scalars(
+            sa.select(DeviceCertificate.state).order_by(DeviceCertificate.issued_at)
+        ).all()
+    assert states == ["trial", "issued"]
+
+
+def test_of_two_certificates_that_are_proven_at_once_one_is_active(
+    city: Sessions, clock: Clock, tmp_path: Path
+) -> None:
+    pki.prepare(tmp_path / "pki", ["localhost"], clock())
+    issuer = pki.load(tmp_path / "pki")
+    for _ in range(MANY):
+        keys = [ec.generate_private_key(ec.SECP256R1()).public_key() for _ in range(2)]
+        made = [issuer.device(key, KIOSK, "kiosk", clock()) for key in keys]
+        with city.begin() as session:
+            session.execute(sa.delete(DeviceCertificate))
+            for each in made:
+                members.record(session, each, KIOSK, "renewal", clock())
+
+        def prove(number: int, made: list[x509.Certificate] = made) -> None:
+            with city.begin() as session:
+                members.admit(session, made[number], clock())
+                members.prove(session, made[number], clock())
+
+        told = at_once(2, prove)
+        assert sum(isinstance(each, RefusedError) for each in told) == 1
+        with city() as session:
+            states = session.scalars(sa.select(DeviceCertificate.state)).all()
+        assert sorted(states) == ["active", "superseded"]

@@ -11,6 +11,7 @@ from cloud.broker import Received
 from cloud.database.models.devices import Device
 from cloud.jobs.requests import Requests
 from cloud.jobs.service import Jobs
+from cloud.jobs.sweep import Sweep
 from tests.cloud.conftest import Clock
 
 
@@ -24,6 +25,7 @@ class Fleet:
 
     def __post_init__(self) -> None:
         self.jobs = Jobs(sessions=self.sessions, publish=self._publish, clock=self.clock)
+        self.sweep = Sweep(self.sessions, self.jobs)
         self.requests = Requests(self.jobs, self._publish)
         with self.sessions.begin() as session:
             for name in ("kiosk-01", "kiosk-02", "recorder-01"):
@@ -34,9 +36,11 @@ class Fleet:
     def _publish(self, name: str, ids: dict[str, str], payload: bytes) -> None:
         self.told.append((ids["device"], name, msgspec.json.decode(payload)))
 
-    def create(self, job: str, *targets: str, retries: int = 0, **document: Any) -> None:
+    def create(
+        self, job: str, *targets: str, retries: int = 0, per_minute: int | None = None, **document: Any
+    ) -> bool:
         with self.sessions.begin() as session:
-            self.jobs.create(
+            return self.jobs.create(
                 session,
                 job,
                 {"operation": "restart-agent", **document},
@@ -44,6 +48,7 @@ class Fleet:
                 in_progress_timeout_s=60,
                 queued_expiry_s=600,
                 retries=retries,
+                per_minute=per_minute,
             )
 
     def ask(self, device: str, name: str, body: Any = None, job: str = "") -> list[tuple[str, Any]]:

@@ -83,7 +83,7 @@ def test_an_end_is_never_left() -> None:
     refused = core.update(ended, Update(status=Status.FAILED), NOW)
     assert isinstance(refused, Refusal)
     assert (refused.code, refused.current) == (ErrorCode.INVALID_STATE_TRANSITION, ended)
-    assert core.cancel(ended, NOW) == ended
+    assert core.cancel(ended, NOW, force=True) == ended
     assert core.expire(ended, NOW + timedelta(days=9)) == ended
 
 
@@ -136,5 +136,59 @@ def test_only_failures_and_time_outs_are_tried_again_and_not_for_ever() -> None:
     assert (second.number, second.retries_left, second.status) == (2, 0, Status.QUEUED)
     assert core.retry(updated(second, Status.FAILED), 10, NOW) is None
     assert core.retry(updated(begun(), Status.REJECTED), 9, NOW) is None
-    assert core.retry(core.cancel(begun(), NOW), 9, NOW) is None
+    assert core.retry(core.cancel(begun(), NOW, force=True), 9, NOW) is None
     assert core.retry(core.expire(queued(), NOW + timedelta(hours=1)), 9, NOW) is not None
+
+
+def test_a_plain_cancel_leaves_what_has_begun_and_lets_nothing_be_tried_again() -> None:
+    assert core.cancel(queued(), NOW, force=False).status is Status.CANCELED
+    spared = core.cancel(begun(), NOW, force=False)
+    assert (spared.status, spared.version, spared.deadline) == (
+        Status.IN_PROGRESS,
+        begun().version,
+        begun().deadline,
+    )
+    assert core.retry(updated(spared, Status.FAILED), 9, NOW) is None
+    assert core.cancel(begun(), NOW, force=True).status is Status.CANCELED
+
+
+@pytest.mark.parametrize("before", [queued(), begun()])
+def test_what_a_device_had_to_do_is_removed_when_it_leaves(before: Execution) -> None:
+    gone = core.remove(before, NOW)
+    assert (gone.status, gone.deadline) == (Status.REMOVED, None)
+    assert core.remove(gone, NOW) == gone
+    assert core.retry(gone, 9, NOW) is None
+
+
+def test_a_step_timer_starts_anew_with_each_update_that_names_it_and_with_no_other() -> None:
+    short = core.start(queued(), Request(step_timeout_in_minutes=2), NOW)
+    assert isinstance(short, Execution)
+    one = NOW + timedelta(minutes=1)
+    again = core.update(short, Update(status=Status.IN_PROGRESS, step_timeout_in_minutes=2), one)
+    assert isinstance(again, Execution)
+    assert again.deadline == one + timedelta(minutes=2)
+    silent = core.update(short, Update(status=Status.IN_PROGRESS), one)
+    assert isinstance(silent, Execution)
+    assert silent.deadline == short.deadline
+    taken_away = core.update(short, Update(status=Status.IN_PROGRESS, step_timeout_in_minutes=-1), one)
+    assert isinstance(taken_away, Execution)
+    assert taken_away.deadline == NOW + timedelta(minutes=10)
+
+
+def test_a_device_is_told_how_long_it_may_work_on_and_never_less_than_nothing() -> None:
+    assert core.seconds_left(queued(), NOW) is None
+    assert core.seconds_left(begun(), NOW) == 600
+    assert core.seconds_left(begun(), NOW + timedelta(seconds=599.5)) == 0
+    assert core.seconds_left(begun(), NOW + timedelta(days=1)) == 0
+    assert core.seconds_left(updated(begun(), Status.FAILED), NOW) is None
+
+
+def test_how_a_device_really_ended_is_noted_where_the_control_plane_was_first() -> None:
+    done = Update(status=Status.SUCCEEDED, status_details={"sheets": "1"})
+    for ended in (core.cancel(begun(), NOW, force=True), core.expire(begun(), NOW + timedelta(hours=1))):
+        assert core.afterwards(ended, done) == {"status": "SUCCEEDED", "details": {"sheets": "1"}}
+        assert core.afterwards(ended, Update(status=Status.IN_PROGRESS)) is None
+        assert core.afterwards(ended, Update(status=Status.SUCCEEDED, execution_number=2)) is None
+        assert core.afterwards(ended, Update(status=Status.FAILED, status_details={"": ""})) is None
+    assert core.afterwards(core.cancel(queued(), NOW, force=False), done) is None, "it never began"
+    assert core.afterwards(updated(begun(), Status.FAILED), done) is None, "the device has said it itself"

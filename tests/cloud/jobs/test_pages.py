@@ -9,11 +9,17 @@ import sqlalchemy as sa
 from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 
+from cloud.database.models.devices import Device
 from cloud.database.models.operators import AuditEntry
+from cloud.devices import groups
 from cloud.jobs import api, pages
 from cloud.jobs.diagnostics import BYTES_MAX, KEPT_MAX, Bundles
+from cloud.jobs.orders import Groups
+from cloud.operators.access import Actor
 from tests.cloud.conftest import Staff
 from tests.cloud.jobs.conftest import Fleet
+
+GROUPS = Groups(groups.names, groups.members)
 
 
 @pytest.fixture
@@ -30,7 +36,8 @@ def bundles(fleet: Fleet, tmp_path: Path) -> Bundles:
 @pytest.fixture
 def app(fleet: Fleet, bundles: Bundles, pages_app: Callable[..., FastAPI]) -> FastAPI:
     return pages_app(
-        pages.router(fleet.sessions, fleet.jobs), api.router(fleet.sessions, fleet.jobs, bundles)
+        pages.router(fleet.sessions, fleet.jobs, GROUPS),
+        api.router(fleet.sessions, fleet.jobs, GROUPS, bundles),
     )
 
 
@@ -45,8 +52,10 @@ def audited(fleet: Fleet) -> list[tuple[str, str, str]]:
         return [(row.actor, row.action, row.details.get("operation", "")) for row in rows]
 
 
-def order(staff: Staff, operation: str = "restart-agent", target: str = "all", key: str = "k1") -> str:
-    form = {"csrf": staff.csrf, "operation": operation, "target": target, "key": key}
+def order(
+    staff: Staff, operation: str = "restart-agent", target: str = "all", key: str = "k1", **more: str
+) -> str:
+    form = {"csrf": staff.csrf, "operation": operation, "target": target, "key": key, **more}
     answer = staff.client.post("/jobs", data=form)
     assert answer.status_code == 303
     return answer.headers["location"]
@@ -63,7 +72,7 @@ def test_a_job_on_all_devices_is_ordered_watched_and_cancelled(staff: Staff, fle
     assert "Succeeded" in staff.client.get(f"{address}/live").text
     assert staff.client.post(f"{address}/cancel", data={"csrf": staff.csrf}).status_code == 303
     page = staff.client.get(address).text
-    assert "Cancel what has not ended" not in page
+    assert "Cancel what has not begun" not in page
     assert [entry[1:] for entry in audited(fleet)] == [
         ("create-job", "restart-agent"),
         ("cancel-job", ""),
@@ -90,7 +99,10 @@ def test_one_device_is_chosen_and_a_foreign_one_refused(staff: Staff, fleet: Fle
 
 def test_a_way_of_the_control_plane_cancels_its_own_jobs(staff: Staff, fleet: Fleet) -> None:
     fleet.create("print-1", "kiosk-01")
-    assert "Cancel what has not ended" not in staff.client.get("/jobs/print-1").text
+    page = staff.client.get("/jobs/print-1")
+    assert page.status_code == 200
+    assert "the control plane" in page.text
+    assert "Cancel what has not begun" not in page.text
     assert staff.client.post("/jobs/print-1/cancel", data={"csrf": staff.csrf}).status_code == 409
 
 
@@ -139,6 +151,125 @@ def test_programs_do_the_same_by_json(staff: Staff, fleet: Fleet) -> None:
     listed = staff.client.get("/api/v1/jobs?limit=1").json()
     assert len(listed["jobs"]) == 1
     assert staff.client.get(f"/api/v1/jobs?cursor={listed['next']}").json()["jobs"][0]["job"] == job
+
+
+def group(fleet: Fleet, name: str, query: str) -> None:
+    with fleet.sessions.begin() as session:
+        groups.create(session, Actor("ana", fleet.clock.at), name, "The kiosks", query, [])
+
+
+def test_a_job_for_a_group_is_for_those_who_are_in_it_now(staff: Staff, fleet: Fleet) -> None:
+    group(fleet, "kiosks", "kind:kiosk")
+    assert "The kiosks" in staff.client.get("/jobs").text
+    address = order(staff, target="group:kiosks")
+    with fleet.sessions.begin() as session:
+        session.add(Device(device="kiosk-03", kind="kiosk", site="x", registered_at=fleet.clock.at))
+    page = staff.client.get(address).text
+    assert page.count("Waiting") >= 2
+    assert "recorder-01" not in page
+    assert "kiosk-03" not in page
+    assert 'href="/groups/kiosks"' in page
+    form = {"csrf": staff.csrf, "operation": "restart-agent", "target": "group:none", "key": "k7"}
+    assert staff.client.post("/jobs", data=form).status_code == 409
+    group(fleet, "empty", "kind:boat")
+    assert staff.client.post("/jobs", data=form | {"target": "group:empty"}).status_code == 409
+
+
+def test_a_job_is_shown_at_the_rate_that_was_asked_for(staff: Staff, fleet: Fleet) -> None:
+    address = order(staff, per_minute="1", queued_minutes="90", in_progress_minutes="7", retries="2")
+    page = staff.client.get(address).text
+    assert "Not begun yet" in page
+    assert "No device has seen it yet." in page
+    assert "90 minutes" in page
+    assert "7 minutes" in page
+    fleet.sweep(fleet.clock.at)
+    page = staff.client.get(f"{address}/live").text
+    assert "Under way" in page
+    assert "Not its turn yet" in page
+    assert "kiosk-01" in page
+    assert "kiosk-02" not in page
+    for wrong in ({"per_minute": "fast"}, {"per_minute": "0"}, {"retries": "11"}, {"queued_minutes": "0"}):
+        form = {"csrf": staff.csrf, "operation": "restart-agent", "target": "all", "key": "k9"}
+        assert staff.client.post("/jobs", data=form | wrong).status_code == 400
+
+
+def test_what_has_begun_is_cancelled_by_a_second_word(staff: Staff, fleet: Fleet) -> None:
+    address = order(staff, target="kiosk-01")
+    fleet.ask("kiosk-01", "job-start-next")
+    staff.client.post(f"{address}/cancel", data={"csrf": staff.csrf})
+    page = staff.client.get(address).text
+    assert "In progress" in page
+    assert "Cancel what has not begun" not in page
+    assert "Delete the job" not in page
+    staff.client.post(f"{address}/cancel", data={"csrf": staff.csrf, "force": "true"})
+    job = address.removeprefix("/jobs/")
+    done = {"status": "SUCCEEDED", "executionNumber": 1, "statusDetails": {"restarted": "true"}}
+    fleet.ask("kiosk-01", "job-update", done, job=job)
+    page = staff.client.get(address).text
+    assert "The device reported afterwards: Succeeded" in " ".join(page.split()).replace("</span>", "")
+    assert staff.client.post(f"{address}/delete", data={"csrf": staff.csrf}).headers["location"] == "/jobs"
+    fleet.sweep(fleet.clock.at)
+    assert staff.client.get(address).status_code == 404
+    assert [entry[1] for entry in audited(fleet)] == ["create-job", "cancel-job", "cancel-job", "delete-job"]
+
+
+def test_the_devices_of_a_job_have_pages(staff: Staff, fleet: Fleet) -> None:
+    with fleet.sessions.begin() as session:
+        for number in range(pages.EXECUTIONS_LISTED):
+            session.add(Device(device=f"a-{number:03}", kind="kiosk", site="x", registered_at=fleet.clock.at))
+    address = order(staff)
+    first = staff.client.get(address).text
+    assert f"{address}?after=a-099" in first
+    assert "kiosk-01" not in first
+    assert "kiosk-01" in staff.client.get(f"{address}?after=a-099").text
+    job = address.removeprefix("/jobs/")
+    told = staff.client.get(f"/api/v1/jobs/{job}").json()
+    assert (len(told["executions"]), told["next"]) == (100, "a-099")
+    rest = staff.client.get(f"/api/v1/jobs/{job}/executions?cursor=a-099").json()
+    assert ([each["device"] for each in rest["executions"]], rest["next"]) == (
+        ["kiosk-01", "kiosk-02", "recorder-01"],
+        None,
+    )
+
+
+def test_programs_order_at_a_rate_for_groups_cancel_and_delete(staff: Staff, fleet: Fleet) -> None:
+    group(fleet, "kiosks", "kind:kiosk")
+    body = {
+        "operation": "restart-agent",
+        "targets": ["group:kiosks", "recorder-01"],
+        "maximum_per_minute": 1,
+        "retries": 3,
+        "in_progress_minutes": 10,
+    }
+    headers = staff.headers | {"Idempotency-Key": "one"}
+    made = staff.client.post("/api/v1/jobs", json=body, headers=headers).json()
+    job = made["job"]
+    assert (made["state"], made["targets"], made["waiting"], made["devices"]) == ("SCHEDULED", 3, 3, {})
+    assert made["targets_asked"] == ["group:kiosks", "recorder-01"]
+    assert (made["maximum_per_minute"], made["retries"], made["in_progress_timeout_s"]) == (1, 3, 600)
+    assert staff.client.post("/api/v1/jobs", json=body, headers=headers).json()["job"] == job
+    for other in ({"retries": 2}, {"targets": ["kiosk-01"]}, {"maximum_per_minute": None}):
+        refused = staff.client.post("/api/v1/jobs", json=body | other, headers=headers)
+        assert refused.status_code == 409, "the key stands for another order"
+    for wrong in ({"maximum_per_minute": 1001}, {"retries": 11}, {"in_progress_minutes": 0}):
+        assert staff.client.post("/api/v1/jobs", json=body | wrong, headers=headers).status_code == 422
+    fleet.sweep(fleet.clock.at)
+    fleet.ask("kiosk-01", "job-start-next")
+    listed = staff.client.get("/api/v1/jobs?state=IN_PROGRESS").json()["jobs"]
+    assert [each["job"] for each in listed] == [job]
+    assert staff.client.get("/api/v1/jobs?state=COMPLETED").json()["jobs"] == []
+    plain = staff.client.post(f"/api/v1/jobs/{job}/cancel", headers=staff.headers).json()
+    assert (plain["state"], plain["devices"]) == ("CANCELED", {"IN_PROGRESS": 1, "CANCELED": 2})
+    running = staff.client.get(f"/api/v1/jobs/{job}/executions?status=IN_PROGRESS").json()
+    assert [each["device"] for each in running["executions"]] == ["kiosk-01"]
+    assert staff.client.delete(f"/api/v1/jobs/{job}", headers=staff.headers).status_code == 409
+    forced = staff.client.post(f"/api/v1/jobs/{job}/cancel?force=true", headers=staff.headers).json()
+    assert forced["devices"] == {"CANCELED": 3}
+    gone = staff.client.delete(f"/api/v1/jobs/{job}", headers=staff.headers)
+    assert (gone.status_code, gone.json()["state"]) == (202, "DELETION_IN_PROGRESS")
+    fleet.sweep(fleet.clock.at)
+    assert staff.client.get(f"/api/v1/jobs/{job}").status_code == 404
+    assert staff.client.get(f"/api/v1/jobs/{job}/executions").status_code == 404
 
 
 def test_strangers_see_nothing(app: FastAPI) -> None:

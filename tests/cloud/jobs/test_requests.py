@@ -3,6 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
+from cloud.database.models.jobs import JobExecution
 from cloud.database.models.link import RefusalCount
 from tests.cloud.jobs.conftest import Fleet
 
@@ -61,6 +62,7 @@ def test_an_update_that_came_twice_is_confirmed_twice_and_told_once(fleet: Fleet
         ({"status": "WELL"}, "InvalidRequest"),
         (b"{not json", "InvalidJson"),
         (b"\xff\xfe", "InvalidJson"),
+        (b"[" * 100_000, "InvalidJson"),
     ],
 )
 def test_a_wrong_update_is_rejected_with_its_code_and_changes_nothing(
@@ -105,3 +107,60 @@ def test_a_request_that_is_no_json_is_counted(fleet: Fleet) -> None:
     with fleet.sessions() as session:
         row = session.scalars(sa.select(RefusalCount)).one()
         assert (row.device, row.reason, row.count) == ("kiosk-01", "malformed", 1)
+
+
+def test_a_request_that_is_none_is_refused_with_its_token(fleet: Fleet) -> None:
+    """AWS's client finds the answer to its request by the token alone."""
+    fleet.create("job-1", "kiosk-01")
+    body = {"status": "WELL", "clientToken": "t-1"}
+    ((_, told),) = fleet.ask("kiosk-01", "job-update", body, job="job-1")
+    assert told["clientToken"] == "t-1"
+    ((_, told),) = fleet.ask("kiosk-01", "job-get", {"clientToken": 7})
+    assert "clientToken" not in told
+
+
+def test_the_number_of_an_execution_is_always_said(fleet: Fleet) -> None:
+    fleet.create("job-1", "kiosk-01")
+    ((_, told),) = fleet.ask("kiosk-01", "job-describe", {}, job="job-1")
+    assert told["execution"]["executionNumber"] == 1
+
+
+def test_a_device_is_told_how_long_it_has(fleet: Fleet) -> None:
+    fleet.create("job-1", "kiosk-01")
+    ((_, waiting),) = fleet.ask("kiosk-01", "job-describe", job="job-1")
+    assert "approximateSecondsBeforeTimedOut" not in waiting["execution"]
+    fleet.clock.forward(5)
+    begun = fleet.ask("kiosk-01", "job-start-next")[0][1]["execution"]
+    assert begun["approximateSecondsBeforeTimedOut"] == 60
+    fleet.clock.forward(20)
+    ((_, later),) = fleet.ask("kiosk-01", "job-describe", {"executionNumber": 1}, job="job-1")
+    assert later["execution"]["approximateSecondsBeforeTimedOut"] == 40
+
+
+def test_a_device_that_looks_at_a_cancelled_execution_sees_it(fleet: Fleet) -> None:
+    fleet.create("job-1", "kiosk-01")
+    fleet.ask("kiosk-01", "job-start-next")
+    with fleet.sessions.begin() as session:
+        fleet.jobs.cancel(session, "job-1", force=True)
+    assert fleet.told[-1][1] == "job-notify-next"
+    ((_, answer),) = fleet.ask("kiosk-01", "job-describe", {"executionNumber": 1}, job="job-1")
+    assert answer["execution"]["status"] == "CANCELED"
+
+
+def test_a_report_after_the_control_planes_end_is_refused_and_noted_once(fleet: Fleet) -> None:
+    fleet.create("job-1", "kiosk-01", retries=1)
+    fleet.ask("kiosk-01", "job-start-next")
+    fleet.clock.forward(61)
+    fleet.sweep(fleet.clock.at)
+    done = {"status": "SUCCEEDED", "executionNumber": 1, "statusDetails": {"sheets": "1"}}
+    for details in ({"sheets": "1"}, {"sheets": "2"}):
+        late = fleet.ask("kiosk-01", "job-update", done | {"statusDetails": details}, job="job-1")
+        assert [(topic, body["code"]) for topic, body in late] == [
+            ("job-update-rejected", "InvalidStateTransition")
+        ]
+    with fleet.sessions() as session:
+        rows = session.scalars(sa.select(JobExecution).order_by(JobExecution.number)).all()
+    assert [(row.status, row.afterwards) for row in rows] == [
+        ("TIMED_OUT", {"status": "SUCCEEDED", "details": {"sheets": "1"}}),
+        ("QUEUED", None),
+    ]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.broker import Received
 from cloud.database.models.devices import Device
+from cloud.devices import groups
 from cloud.jobs import store
 from cloud.jobs.service import Jobs
 from cloud.updates.catalogue import Catalogue
@@ -71,16 +73,37 @@ def control_plane(sessions: sessionmaker[Session], clock: Clock, folder: Path) -
     catalogue = Catalogue(folder / "repository", folder / "keys" / "timestamp-1.pem")
     jobs = Jobs(sessions=sessions, publish=lambda *_: None, clock=clock)
 
-    def create(session: Session, job: str, document: msgspec.Struct, devices: Any) -> None:
+    def create(
+        session: Session, job: str, document: msgspec.Struct, devices: Any, per_minute: int | None
+    ) -> None:
         told = msgspec.to_builtins(document)
-        jobs.create(session, job, told, devices, in_progress_timeout_s=60, queued_expiry_s=600)
+        jobs.create(
+            session,
+            job,
+            told,
+            devices,
+            in_progress_timeout_s=60,
+            queued_expiry_s=600,
+            per_minute=per_minute,
+        )
 
     def details(job: str, device: str) -> dict[str, str]:
         with sessions() as session:
             found = store.find(session, job, device)
         return found.execution.details if found is not None else {}
 
-    updates = Updates(Tools(sessions, catalogue, create, jobs.cancel, details, clock))
+    updates = Updates(
+        Tools(
+            sessions,
+            catalogue,
+            create,
+            partial(jobs.cancel, force=True),
+            details,
+            clock,
+            groups.names,
+            groups.members,
+        )
+    )
     jobs.on_ended(updates.on_job_ended)
     with sessions.begin() as session:
         for device, kind in DEVICES.items():

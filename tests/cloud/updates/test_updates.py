@@ -9,7 +9,10 @@ from fastapi.testclient import TestClient
 
 from cloud.database.models.jobs import Job
 from cloud.database.models.operators import AuditEntry
+from cloud.devices import groups
 from cloud.errors import MalformedError, RefusedError, SettingsError, UnavailableError
+from cloud.jobs.sweep import Sweep
+from cloud.operators.access import Actor
 from cloud.updates import api, core, pages, tuf_files
 from cloud.updates.catalogue import Catalogue
 from contract.updates import UPDATE, UpdateNews
@@ -165,11 +168,32 @@ def test_what_is_activated_everywhere_cannot_be_cancelled(staff, plane: Plane) -
 def test_an_assignment_that_nobody_takes_in_time_has_failed(staff, plane: Plane) -> None:  # type: ignore[no-untyped-def]
     update = assigned(staff)
     plane.clock.forward(700)
-    plane.jobs.sweep(plane.clock.at)
+    Sweep(plane.sessions, plane.jobs)(plane.clock.at)
     told = standing(staff, update)
     assert (told["state"], told["code"]) == ("failed", "not-taken")
     plane.news(update, "kiosk-01", revision=1, state="downloading")
     assert standing(staff, update)["state"] == "downloading", "the device's own word counts more"
+
+
+def test_a_roll_out_goes_to_a_group_at_a_rate_and_a_cancel_tells_everybody(staff, plane: Plane) -> None:  # type: ignore[no-untyped-def]
+    with plane.sessions.begin() as session:
+        by_hand = ["kiosk-01", "kiosk-02"]
+        groups.create(session, Actor("ana", plane.clock.at), "two", "Two of them", None, by_hand)
+    assert "Two of them" in staff.client.get("/updates").text
+    update = assigned(staff, target="group:two", per_minute="1")
+    assert 'href="/groups/two"' in staff.client.get(f"/updates/{update}").text
+    sweep = Sweep(plane.sessions, plane.jobs)
+    sweep(plane.clock.at)
+    with plane.sessions() as session:
+        assert plane.jobs.waiting(session, "kiosk-01") == [f"apply-{update}"]
+        assert plane.jobs.waiting(session, "kiosk-02") == []
+    staff.client.post(f"/updates/{update}/cancel", data={"csrf": staff.csrf})
+    sweep(plane.clock.at)
+    for device in by_hand:
+        told = standing(staff, update, device)
+        assert (told["state"], told["code"]) == ("failed", "cancelled")
+    form = {"csrf": staff.csrf, "key": "k-2", "path": AGENT, "target": "group:none"}
+    assert staff.client.post("/updates", data=form).status_code == 409
 
 
 def test_unknown_roll_outs_are_not_found(staff) -> None:  # type: ignore[no-untyped-def]

@@ -17,6 +17,7 @@ from edge_agent.jobs.core import (
     Begin,
     Conclude,
     Connected,
+    Described,
     Disconnected,
     Effect,
     Ended,
@@ -24,6 +25,7 @@ from edge_agent.jobs.core import (
     GiveUp,
     Handed,
     Jobs,
+    Look,
     NotBegun,
     Notified,
     Perform,
@@ -36,27 +38,35 @@ from edge_agent.jobs.core import (
 )
 from edge_agent.ports import Outcome
 
-KNOWN = frozenset({"restart-agent", "print-document"})
+KNOWN = frozenset({"restart-agent", "print-document", "collect-diagnostics"})
+UNSTOPPABLE = frozenset({"print-document"})
 DONE = Outcome(Status.SUCCEEDED, {"sheets": "1"})
 
 
 def execution(
-    job: str = "job-1", *, number: int = 1, version: int = 2, operation: str = "print-document"
+    job: str = "job-1",
+    *,
+    number: int = 1,
+    version: int = 2,
+    operation: str = "print-document",
+    status: Status = Status.IN_PROGRESS,
+    seconds: int | None = None,
 ) -> Execution:
     return Execution(
         job_id=job,
         thing_name="kiosk-001",
-        status=Status.IN_PROGRESS,
+        status=status,
         version_number=version,
         execution_number=number,
         queued_at=1,
         last_updated_at=1,
         job_document={"operation": operation},
+        approximate_seconds_before_timed_out=seconds,
     )
 
 
 def jobs(*entries: Entry) -> Jobs:
-    return Jobs("boot", KNOWN, entries)
+    return Jobs("boot", KNOWN, entries, UNSTOPPABLE)
 
 
 def asked(core: Jobs, now: float = 0.0) -> str:
@@ -71,6 +81,11 @@ def report(effects: list[Effect]) -> Report:
     found = [effect for effect in effects if isinstance(effect, Report)]
     assert len(found) == 1
     return found[0]
+
+
+def look(effects: list[Effect]) -> Look:
+    assert [type(effect) for effect in effects] == [Look]
+    return next(effect for effect in effects if isinstance(effect, Look))
 
 
 def at_work(core: Jobs) -> None:
@@ -105,11 +120,11 @@ def test_a_job_is_written_down_before_it_is_begun() -> None:
     assert core.handle(Handed(asked(core), execution()), 1.0) == [Begin(execution()), Perform(execution())]
 
 
-def test_while_one_runs_no_other_is_asked_for() -> None:
+def test_while_one_runs_no_other_is_asked_for_only_how_that_one_stands() -> None:
     core = jobs()
     at_work(core)
-    assert core.handle(Notified(), 2.0) == []
-    assert core.handle(TimePassed(), 2.0 + 10 * POLL_S) == []
+    assert look(core.handle(Notified(), 2.0)).key == ("job-1", 1)
+    assert [type(e) for e in core.handle(TimePassed(), 2.0 + 10 * POLL_S)] == [Look]
 
 
 def test_an_outcome_is_written_down_before_it_is_reported() -> None:
@@ -249,7 +264,7 @@ def test_an_operation_that_ends_the_agent_each_time_is_given_up() -> None:
 def test_an_operation_that_does_not_end_is_given_up() -> None:
     core = jobs()
     at_work(core)
-    assert core.deadline() == 1.0 + OPERATION_MAX_S
+    assert core.handle(TimePassed(), OPERATION_MAX_S)[0] != GiveUp(("job-1", 1))
     effects = core.handle(TimePassed(), 1.0 + OPERATION_MAX_S)
     assert effects[0] == GiveUp(("job-1", 1))
     assert report(effects).update.status is Status.FAILED
@@ -303,3 +318,90 @@ def test_details_are_cut_to_what_the_protocol_takes() -> None:
     update = report(core.handle(Ended(("job-1", 1), Outcome(Status.FAILED, details)), 2.0)).update
     assert len(update.status_details) == DETAILS_MAX
     assert all(len(value) == DETAIL_VALUE_LENGTH_MAX for value in update.status_details.values())
+
+
+def collecting(seconds: int | None = 300) -> tuple[Jobs, Execution]:
+    """A device at work on something that can be stopped, with so many seconds by the cloud's timer."""
+    core = jobs()
+    handed = execution(operation="collect-diagnostics", seconds=seconds)
+    core.handle(Handed(asked(core), handed), 1.0)
+    return core, handed
+
+
+def test_what_the_cloud_allows_is_the_devices_deadline_less_a_margin() -> None:
+    core, _ = collecting(300)
+    assert core.handle(TimePassed(), 1.0 + 289.9)[0:1] != [GiveUp(("job-1", 1))]
+    effects = core.handle(TimePassed(), 1.0 + 290.0)
+    assert effects[0] == GiveUp(("job-1", 1))
+    update = report(effects).update
+    assert (update.status, update.status_details["reason"]) == (
+        Status.FAILED,
+        "it did not end within 290 s",
+    )
+
+
+def test_of_a_short_time_the_margin_is_a_share() -> None:
+    core, _ = collecting(60)
+    assert core.deadline() == 1.0 + 54.0
+
+
+@pytest.mark.parametrize("status", [Status.CANCELED, Status.TIMED_OUT, Status.REMOVED, None])
+def test_what_has_ended_in_the_cloud_is_stopped_and_told_as_it_was(status: Status | None) -> None:
+    core, handed = collecting()
+    asking = look(core.handle(Notified(), 5.0))
+    ended = None if status is None else execution(status=status)
+    effects = core.handle(Described(asking.token, ended), 6.0)
+    assert effects[0] == GiveUp(("job-1", 1))
+    assert isinstance(effects[1], Conclude)
+    update = report(effects).update
+    assert update.status is Status.FAILED
+    assert f"it is {status or 'unknown'} in the control plane" in update.status_details["reason"]
+    rejected = core.handle(Rejected(update.client_token, ErrorCode.INVALID_STATE_TRANSITION, None), 7.0)
+    assert rejected[0] == Settle(("job-1", 1), overruled=True)
+    assert isinstance(rejected[1], Ask), "and then it asks for the next"
+    assert core.handle(Ended(("job-1", 1), DONE), 8.0) == [], "its end counts no more"
+    assert handed.job_id == "job-1"
+
+
+def test_what_cannot_be_stopped_runs_to_its_end_and_says_so() -> None:
+    core = jobs()
+    at_work(core)
+    asking = look(core.handle(Notified(), 5.0))
+    assert core.handle(Described(asking.token, execution(status=Status.CANCELED)), 6.0) == []
+    assert core.running is not None
+    assert core.handle(TimePassed(), 6.0 + 2 * POLL_S) == [], "it has nothing more to learn"
+    assert report(core.handle(Ended(("job-1", 1), DONE), 200.0)).update.status is Status.SUCCEEDED
+
+
+def test_what_goes_on_in_the_cloud_goes_on_here_by_the_clouds_clock() -> None:
+    core, handed = collecting(300)
+    asking = look(core.handle(Notified(), 5.0))
+    on = execution(operation="collect-diagnostics", seconds=100)
+    assert core.handle(Described(asking.token, on), 6.0) == []
+    assert core.handle(TimePassed(), 6.0 + 90.0)[0] == GiveUp(("job-1", 1))
+    assert handed.approximate_seconds_before_timed_out == 300
+
+
+def test_it_looks_each_minute_and_again_where_there_is_no_answer() -> None:
+    core, _ = collecting()
+    assert core.deadline() == 1.0 + POLL_S
+    first = look(core.handle(TimePassed(), 1.0 + POLL_S))
+    second = look(core.handle(TimePassed(), 1.0 + POLL_S + ANSWER_WAIT_S))
+    late = core.handle(Described(first.token, execution(status=Status.CANCELED)), 80.0)
+    assert late == [], "an answer to a look that was given up"
+    core.handle(Unanswerable(second.token), 81.0)
+    assert core.deadline() == 81.0 + POLL_S
+
+
+def test_it_does_not_look_while_the_link_is_down_and_does_at_once_when_it_is_back() -> None:
+    core, _ = collecting()
+    core.handle(Disconnected(), 2.0)
+    assert core.handle(Notified(), 3.0) == []
+    assert look(core.handle(Connected(), 9.0)).key == ("job-1", 1)
+
+
+def test_what_is_resumed_is_looked_at_as_soon_as_there_is_a_link() -> None:
+    begun = execution(operation="collect-diagnostics", seconds=300)
+    core = jobs(Entry(begun, 1, None, settled=False))
+    assert [type(effect) for effect in core.handle(TimePassed(), 0.0)] == [Attempt, Resume]
+    assert look(core.handle(Connected(), 1.0)).key == ("job-1", 1)

@@ -277,3 +277,44 @@ async def test_garbage_from_the_cloud_is_malformed_and_harms_nothing() -> None:
             link.handlers["job-start-next-accepted"]({}, encode(strange))
         await link.hand()
         assert (await link.report()).status is Status.SUCCEEDED
+
+
+async def test_a_cancel_reaches_an_operation_that_is_running() -> None:
+    link, journal, stopped = FakeLink(), MemoryJournal(), asyncio.Event()
+
+    async def endless() -> Outcome:
+        try:
+            return await never()
+        finally:
+            stopped.set()
+
+    async with running(link, journal, Work(endless)):
+        link.connect()
+        await link.hand()
+        link.handlers["job-notify-next"]({}, b"{}")
+        ids, payload = await link.next("job-describe")
+        asked = read(payload, Request)
+        assert (ids, asked.execution_number, asked.include_job_document) == ({"job": "job-1"}, 1, False)
+        ended = msgspec.structs.replace(execution("job-1", "work"), status=Status.CANCELED)
+        answer = ExecutionAnswer(execution=ended, timestamp=AT, client_token=asked.client_token)
+        link.handlers["job-describe-accepted"]({"job": "job-1"}, encode(answer))
+        update = await link.report()
+        async with asyncio.timeout(DEADLINE_S):
+            await stopped.wait()
+    assert update.status is Status.FAILED
+    assert "CANCELED" in update.status_details["reason"]
+    assert journal.entries()[0].outcome == Outcome(Status.FAILED, update.status_details)
+
+
+async def test_what_the_cloud_does_not_know_is_stopped_and_other_trouble_waits() -> None:
+    link = FakeLink()
+    async with running(link, MemoryJournal(), Work(never)):
+        link.connect()
+        await link.hand()
+        for code in (ErrorCode.INTERNAL_ERROR, ErrorCode.RESOURCE_NOT_FOUND):
+            link.handlers["job-notify-next"]({}, b"{}")
+            _, payload = await link.next("job-describe")
+            token = read(payload, Request).client_token
+            rejection = Rejection(code=code, message="no", timestamp=AT, client_token=token)
+            link.handlers["job-describe-rejected"]({"job": "job-1"}, encode(rejection))
+        assert "unknown" in (await link.report()).status_details["reason"]
