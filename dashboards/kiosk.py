@@ -221,28 +221,6 @@ LINK: Final = Row(
             thresholds=around_zero(limits.SKEW_MS),
         ),
         Panel(
-            title="Certificate",
-            metric="certificate_days_left",
-            unit="d",
-            aggregation=Aggregation.LOWEST,
-            drawing=Drawing.LINES,
-            groups=DEVICE,
-            description="Until the device's certificate ends. It is renewed when a third is left, ten days "
-            "of thirty; below that look for certificate_not_renewed in the device's log.",
-            thresholds=falling(limits.CERTIFICATE_DAYS),
-        ),
-        Panel(
-            title="Failed renewals",
-            metric="certificate_failures",
-            unit="short",
-            aggregation=Aggregation.HIGHEST,
-            drawing=Drawing.LINES,
-            groups=DEVICE,
-            description="Tries to renew the certificate that failed one after the other. The device's log "
-            "says why, and whether it needs a new token.",
-            thresholds=rising(limits.CERTIFICATE_FAILURES),
-        ),
-        Panel(
             title="Room that waiting messages take",
             metric="outbox_bytes",
             unit="bytes",

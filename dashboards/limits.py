@@ -33,8 +33,6 @@ RETURNS: Final = (1.0, 100.0)
 SHARED: Final = (0.5, 1.0)
 """Of one device: 0 or 1."""
 LOST: Final = (1.0, 100.0)
-CERTIFICATE_DAYS: Final = (3.0, 8.0)
-CERTIFICATE_FAILURES: Final = (3.0, 20.0)
 TONER_PCT: Final = (5.0, 15.0)
 UPTIME_S: Final = (600.0, 3_600.0)
 LAG_MS: Final = (2_000.0, 30_000.0)

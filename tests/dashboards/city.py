@@ -70,8 +70,6 @@ def health(device: str, left_s: int) -> dict[str, Value]:
         "certificate_days_left": 60.5 - number,
         "certificate_failures": 0,
         "outbox_refused": 2 if faulty and device == FULL else 0,
-        "certificate_days_left": 20.5 + number,
-        "certificate_failures": 0,
         "link_taken_over": 9 if faulty and device == COPIED else 0,
     }
     if device in PLAN.hall_ids:
