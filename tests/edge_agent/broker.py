@@ -14,6 +14,7 @@ from tests.edge_agent.authority import Authority
 
 STARTED = "running"
 ATTEMPTS = 5
+AGAIN_S = 3.0
 
 
 @dataclass
@@ -50,11 +51,13 @@ class Broker:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it; SIGKILL loses its sessions as a power cut does."""
         if self.process is not None:
-            assert self.process.stderr is not None
-            self.process.send_signal(how)
-            self.process.stderr.read()  # a full pipe would hold it up
-            self.process.wait(10)
-            self.process.stderr.close()
+            while self.process.poll() is None:
+                # mosquitto 2.0.11 says that it runs before it is ready to be told to end: it may miss the first.
+                self.process.send_signal(how)
+                try:
+                    self.process.communicate(timeout=AGAIN_S)  # and a full pipe would hold it up
+                except subprocess.TimeoutExpired:
+                    continue
             self.process = None
 
     def _configuration(self) -> list[str]:
