@@ -52,7 +52,7 @@ class Broker:
         """End it; SIGKILL loses its sessions as a power cut does."""
         if self.process is not None:
             while self.process.poll() is None:
-                # mosquitto 2.0.11 says that it runs before it is ready to be told to end: it may miss the first.
+                # mosquitto 2.0.11 says that it runs before it can be told to end: it may miss the first.
                 self.process.send_signal(how)
                 try:
                     self.process.communicate(timeout=AGAIN_S)  # and a full pipe would hold it up
