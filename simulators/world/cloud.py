@@ -18,7 +18,7 @@ from cloud.jobs import core as k
 from cloud.telemetry.core import Member, sort_out
 from cloud.updates.core import BEGIN, Standing, take
 from cloud.watermark import Key as Stream
-from cloud.watermark import Verdict, Watermark
+from cloud.watermark import Tally, Verdict, Watermark, tally
 from contract import jobs as cj
 from contract.documents import Evidence, PrintJob
 from contract.errors import MalformedError as ContractMalformedError
@@ -63,6 +63,8 @@ class Database:
     stored: dict[tuple[str, Key], int] = field(default_factory=dict)
     arrived: Counter[Stream] = field(default_factory=Counter)
     """The ledger: messages that came for the first time."""
+    tallies: dict[Stream, Tally] = field(default_factory=dict)
+    """What became of every sequence, as the real ledger counts it."""
     declared: dict[str, list[DroppedRange]] = field(default_factory=dict)
     """What each device says that it dropped."""
     dates: dict[tuple[str, Key], int] = field(default_factory=dict)
@@ -266,7 +268,8 @@ class Cloud:
             new = self.plant.counts_anew or out.messages > 0
             found = device, (envelope.boot, envelope.lane, envelope.seq)
             at = out.points[0].at if out.points else envelope.at
-            self._store(device, envelope, key, mark, new, [lambda: self.db.dates.__setitem__(found, at)])  # noqa: B023 one key a message
+            dated = [lambda: self.db.dates.__setitem__(found, at)]  # noqa: B023 one key a message
+            self._store(device, envelope, key, mark, new, [*dated, self._counts(key, out.tallies[key])])
 
     def _keep_event(self, device: str, packet: Packet) -> None:
         try:
@@ -277,7 +280,8 @@ class Cloud:
         key = Stream(device, envelope.boot, envelope.lane)
         before = self.db.marks.get(key, Watermark())
         mark, verdict = self.plant.note(before, envelope.seq, envelope.kept_from)
-        changes: list[Action] = []
+        counted = tally(before, mark, verdict, envelope.seq, kept_from=envelope.kept_from)
+        changes: list[Action] = [self._counts(key, counted)]
         follow: list[d.Effect] = []
         document = ""
         if verdict is Verdict.NEW and packet.topic == "evidence":
@@ -303,6 +307,10 @@ class Cloud:
         self._store(device, envelope, key, mark, verdict is Verdict.NEW, changes)
         if document:
             self._follow(document, follow)
+
+    def _counts(self, key: Stream, counted: Tally) -> Action:
+        """The change that adds `counted` to the ledger."""
+        return lambda: self.db.tallies.__setitem__(key, self.db.tallies.get(key, Tally()).plus(counted))
 
     def _store(
         self, device: str, envelope: Envelope, key: Stream, mark: Watermark, new: bool, changes: list[Action]

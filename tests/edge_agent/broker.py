@@ -4,6 +4,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from tests.edge_agent.authority import Authority
 
 STARTED = "running"
 ATTEMPTS = 5
-AGAIN_S = 3.0
+AGAIN_S = 5.0
 
 
 @dataclass
@@ -51,13 +52,15 @@ class Broker:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it; SIGKILL loses its sessions as a power cut does."""
         if self.process is not None:
-            while self.process.poll() is None:
-                # mosquitto 2.0.11 says that it runs before it can be told to end: it may miss the first.
-                self.process.send_signal(how)
-                try:
-                    self.process.communicate(timeout=AGAIN_S)  # and a full pipe would hold it up
-                except subprocess.TimeoutExpired:
-                    continue
+            assert self.process.stderr is not None
+            self.process.send_signal(how)
+            # mosquitto 2.0.11 forgets a SIGTERM that comes while it begins its loop.
+            again = threading.Timer(AGAIN_S, self.process.send_signal, (how,))
+            again.start()
+            self.process.stderr.read()  # a full pipe would hold it up
+            self.process.wait(10)
+            again.cancel()
+            self.process.stderr.close()
             self.process = None
 
     def _configuration(self) -> list[str]:
