@@ -271,9 +271,11 @@ def test_a_number_below_one_that_was_written_stays_a_gap() -> None:
     box.handle(SAMPLE, 0.0)
     box.handle(SAMPLE, 0.0)
     box.handle(Unwritten(Lane.TELEMETRY, 1), 0.0)
-    assert box.pending == (dropped(1, 1, Why.DISK),)
+    assert list(box.pending) == [
+        dropped(1, 1, Why.DISK),
+    ]
     box.handle(Unwritten(Lane.TELEMETRY, 2), 0.0)
-    assert box.pending == (dropped(1, 1, Why.DISK), unnumbered(1, Why.DISK))
+    assert list(box.pending) == [dropped(1, 1, Why.DISK), unnumbered(1, Why.DISK)]
     assert box.handle(SAMPLE, 0.0) == [Append(Lane.TELEMETRY, 2, False)]
 
 
@@ -284,7 +286,9 @@ def test_what_was_dropped_is_declared_once_the_link_is_up() -> None:
     box = outbox()
     for _ in range(13):
         box.handle(SAMPLE, 0.0)
-    assert box.pending == (dropped(1, 3),)
+    assert list(box.pending) == [
+        dropped(1, 3),
+    ]
     effects = box.handle(Connected(), 1.0)
     assert effects[0] == Drop("b2", Lane.TELEMETRY, 4, (dropped(1, 4),)), "it needs room itself"
     declare = effects[1]
@@ -292,7 +296,7 @@ def test_what_was_dropped_is_declared_once_the_link_is_up() -> None:
     assert (declare.seq, declare.ranges, declare.pending) == (1, (dropped(1, 4),), ())
     assert read(declare.body, Dropped).ranges == [dropped(1, 4)]
     assert publishes(effects)[0] == ("b2", "events", 1)
-    assert box.pending == ()
+    assert not box.pending
 
 
 def test_declarations_cannot_flood() -> None:
