@@ -18,10 +18,8 @@ from typing import Literal
 import psutil
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from sqlalchemy.orm import sessionmaker
 
-from cloud.database.engine import connect
-from cloud.enrolment import pki, registry
+from cloud.enrolment import pki
 from edge_agent.link.identity import Identity, identity
 from simulators.city.processes import Child, Command
 from simulators.city.servers import free_ports
@@ -60,13 +58,14 @@ class Ledger:
 
 
 class Place:
-    """A broker and an ingest, and the identities of the devices that may come."""
+    """A broker and an ingest, and the identities of the devices that may come; `control` is not started."""
 
-    def __init__(self, folder: Path, port: int, broker: Child, ingest: Child) -> None:
+    def __init__(self, folder: Path, port: int, broker: Child, ingest: Child, control: Child) -> None:
         self.folder = folder
         self.port = port
         self.broker = broker
         self.ingest = ingest
+        self.control = control
         self.identities: dict[str, Identity] = {}
 
     @property
@@ -140,10 +139,14 @@ async def laid(folder: Path, devices: Sequence[str]) -> AsyncIterator[Place]:
         *(*cloud, "broker-config", "--settings", str(settings)),
         *("--out", str(folder / "broker"), "--port", str(port)),
     )
+    listed = folder / "devices.csv"
+    listed.write_text("".join(f"{name},kiosk,load\n" for name in devices), encoding="utf-8")
+    await _run(*cloud, "enrol-token", "--settings", str(settings), "--list", str(listed))
     broker = Command("broker", (program, "-c", str(folder / "broker" / "mosquitto.conf")), again=False)
     ingest = Command("ingest", (*cloud, "ingest", "--settings", str(settings)), again=False)
     logs = folder / "logs"
-    place = Place(folder, port, Child(broker, logs), Child(ingest, logs))
+    control = Command("control", (*cloud, "serve", "--settings", str(settings)), again=False)
+    place = Place(folder, port, *(Child(each, logs) for each in (broker, ingest, control)))
     place.identities = await asyncio.to_thread(_enrol, place, devices)
     try:
         await place.start_broker()
@@ -152,18 +155,13 @@ async def laid(folder: Path, devices: Sequence[str]) -> AsyncIterator[Place]:
             await place.ingest.log.wait("link_connected", 1)
         yield place
     finally:
-        await place.ingest.stop()
-        await place.broker.stop()
+        for child in (place.control, place.ingest, place.broker):
+            await child.stop()
 
 
 def _enrol(place: Place, devices: Sequence[str]) -> dict[str, Identity]:
-    """Register them, and give each a key and a certificate of the place's own authority."""
+    """Give each a key and a certificate of the place's own authority."""
     now = datetime.now(UTC)
-    engine = connect(f"sqlite:///{place.cloud / 'fleet.db'}")
-    with sessionmaker(engine).begin() as session:
-        for name in devices:
-            registry.register(session, name, "kiosk", "load", now)
-    engine.dispose()
     authority = pki.load(place.cloud / "pki")
     found = {}
     for name in devices:

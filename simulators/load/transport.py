@@ -16,6 +16,7 @@ from edge_agent.link.mqtt import (
     FAREWELL_TIMEOUT_S,
     QUEUED_MAX,
     REFUSED_CODES,
+    TAKEN_OVER_CODE,
     Arrived,
     Down,
     Outgoing,
@@ -240,4 +241,6 @@ class _Connection(asyncio.Protocol):
 
 
 def _down(code: int) -> Down:
+    if code == TAKEN_OVER_CODE:
+        return Down("taken-over", "another connection with this device's id has taken the session over")
     return Down("refused" if code in REFUSED_CODES else "unavailable", f"the broker said: 0x{code:02x}")

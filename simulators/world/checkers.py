@@ -210,6 +210,11 @@ def nobody_dials_in_step(scene: Scene) -> Iterator[str]:
             yield f"{other} and {device} dialed together at {at:.3f} s"
 
 
+def wills_speak_for_themselves(scene: Scene) -> Iterator[str]:
+    """The will of an earlier connection ends no other."""
+    yield from scene.cloud.db.misled
+
+
 def boards_boot(scene: Scene) -> Iterator[str]:
     """A board that is switched on runs a whole version that is well, whatever an update is doing."""
     for updater in scene.updaters:
@@ -233,6 +238,7 @@ ALWAYS: tuple[Checker, ...] = (
     samples_are_dated,
     nobody_fights,
     nobody_dials_in_step,
+    wills_speak_for_themselves,
     boards_boot,
 )
 
@@ -405,6 +411,8 @@ def hall_is_heard(scene: Scene) -> Iterator[str]:
             continue
         since, until = (change.at.timestamp() * 1000 - START_MS for change in sitting.changes[-2:])
         device = next(each for each in scene.devices if each.name == sitting.device)
+        if device.taken_over and device.outbox.refused:
+            continue  # what was said while the outbox was full is derived later, from the sound
         up_ms = int(min(device.up_at * 1000 + 60_000, scene.healed_ms + BACK_MS_MAX))
         since, until = max(since, scene.healed_ms + 300_000, up_ms), until - 20_000
         lines = scene.cloud.captions.lines.values()

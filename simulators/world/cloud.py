@@ -70,6 +70,8 @@ class Database:
     dates: dict[tuple[str, Key], int] = field(default_factory=dict)
     """When each sample was taken, as it says."""
     refused: Counter[str] = field(default_factory=Counter)
+    misled: list[str] = field(default_factory=list)
+    """Words on the end of one connection that were taken for the end of another."""
     presence: dict[str, w.Known] = field(default_factory=dict)
     facts: dict[str, d.Facts] = field(default_factory=dict)
     device_of: dict[str, str] = field(default_factory=dict)
@@ -334,6 +336,12 @@ class Cloud:
         now = w.handle(known, event, self.now, EARS, w.Limits())
         if now == known:
             return
+        own = said.boot.startswith("boot-") and known.boot.startswith("boot-")  # and not a double's
+        earlier = own and (said.boot, connection) < (known.boot, known.connection)
+        if not said.online and earlier and now.ended_at != known.ended_at:
+            self.db.misled.append(
+                f"{device} was {known.boot} {known.connection}, {said.boot} {connection} ended"
+            )
         self._commit(lambda: self.db.presence.__setitem__(device, now))
         self._trace("cloud", f"{device} is {now.state}, {now.boot}")
         if now.came_at != known.came_at:

@@ -89,7 +89,14 @@ def _rows(name: str, ours: Played, lockstep: Played) -> list[Measurement]:
             None,
         ),
         *(
-            row(f"processor until drained, {who}", "s", a.cpu_s[who], b.cpu_s[who], "", None)
+            row(
+                f"processor until drained, {who}",
+                "% of a core",
+                100 * a.cpu_s[who] / a.drained_s,
+                100 * b.cpu_s[who] / b.drained_s,
+                "",
+                None,
+            )
             for who in ("broker", "ingest", "generator")
         ),
         row("lag p99 of all messages", "ms", ours.outcome.lag_p99_ms, lockstep.outcome.lag_p99_ms, "", None),

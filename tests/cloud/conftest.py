@@ -30,6 +30,7 @@ from tests.cloud.postgres import Cluster, cluster
 
 if TYPE_CHECKING:
     from cloud.main import Ground, Ways
+    from tests.cloud.exposed import Exposed
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 
@@ -225,3 +226,16 @@ def device_app() -> Callable[..., FastAPI]:
         return app
 
     return make
+
+
+@pytest.fixture(scope="session")
+def plane(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Exposed"]:
+    """A running control plane on PostgreSQL, with broker and ingest; it has no faults of its own."""
+    from tests.cloud.exposed import exposed  # takes a second: only for those who need it
+
+    database = postgres.database()
+    with exposed(tmp_path_factory.mktemp("exposed"), database) as made:
+        yield made
+        assert made.failures() == []
+        assert not made.names_somebody()
+    postgres.drop(database)

@@ -1,4 +1,4 @@
-"""A running control plane as strangers meet it: three listeners, PostgreSQL below, callers of every kind.
+"""A running control plane as strangers meet it: mosquitto, the ingest, three listeners, PostgreSQL below.
 
 What no answer may hold is collected here: words that only the inside uses, paths of this machine, secrets.
 """
@@ -29,6 +29,7 @@ from fastapi import FastAPI
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.database.engine import connect
+from cloud.enrolment import registry, tokens
 from cloud.operators import api_tokens
 from cloud.operators.roles import Role
 from contract.enrolment import EST_PREFIX
@@ -36,20 +37,26 @@ from simulators.people import Person, generate
 from simulators.services.payments import payments_app
 from simulators.services.registries import registries_app
 from tests.cloud.conftest import sign_in_as
+from tests.cloud.mosquitto import PROGRAM as MOSQUITTO
 from tests.cloud.mosquitto import free_port
 from tests.ports.serving import served
 
 START_S = 60.0
 STOP_S = 30.0
 SEED = 11
-KIOSK, HALL = "kiosk-01", "hall-01"
+KIOSK, HALL, NEIGHBOUR = "kiosk-01", "hall-01", "kiosk-02"
+DEVICES = {KIOSK: "kiosk", HALL: "recorder", NEIGHBOUR: "kiosk"}
 ROOT = Path(__file__).parents[2]
 INSIDE = re.compile(
     r"(?i:traceback|most recent call|sqlalchemy|sqlite3|psycopg|pydantic|starlette|fastapi|uvicorn|msgspec)"
     r"|File \"|SELECT .*FROM|INSERT INTO|UPDATE \w+ SET|site-packages|\w\.py\b|object at 0x|\wError\("
-    r"|__(?:init|main|dict|class|name|file|globals)__|\bdbos\b"
+    r"|__(?:init|main|dict|class|globals)__|\bdbos\b"
 )
 """Words of the inside; a page or a sentence of ours needs none of them."""
+OUR_FAULTS = {
+    "request_failed", "message_handler_failed", "quarantine_failed", "broker_task_failed", "chore_failed",
+    "after_commit_failed", "live_message_failed",
+}  # fmt: skip
 SETTINGS = """
 data_dir = "{folder}/data"
 public_url = "http://localhost"
@@ -109,7 +116,7 @@ class Exposed:
         self.ports = ports
         self.sessions = sessions
         self.persons: list[Person] = list(generate(SEED).persons.values())
-        self.log = folder / "serve.log"
+        self.processes: dict[str, subprocess.Popen[str]] = {}
         self.callers: dict[str, Caller] = {}
         self._secrets: set[str] = set()
         self._number = 0
@@ -159,12 +166,15 @@ class Exposed:
             verify="" if listener == "pages" else str(self.data / "pki" / "ca.pem"),
         )
 
-    def members(self, kinds: dict[str, str]) -> dict[str, Caller]:
-        """Devices that have enrolled as a technician would: a token, a request, EST."""
-        listed = self.folder / "devices.csv"
-        listed.write_text("".join(f"{device},{kind},Dardania\n" for device, kind in kinds.items()))
-        told = self.command("enrol-token", "--list", str(listed))
-        return {each["device"]: self._enrol(each["device"], each["token"]) for each in told["tokens"]}
+    def member(self, kind: str, device: str = "") -> Caller:
+        """A device, a new one where none is named, that has enrolled as a technician would: by EST."""
+        self._number += 1
+        device = device or f"{kind}-new-{self._number}"
+        now = datetime.now(UTC)
+        with self.sessions.begin() as session:
+            registry.register(session, device, kind, "Dardania", now)
+            token = tokens.issue(session, device, kind, now, secrets.token_bytes(tokens.TOKEN_BYTES))
+        return self._enrol(device, token)
 
     def _enrol(self, device: str, token: str) -> Caller:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -188,15 +198,7 @@ class Exposed:
     def command(self, *words: str) -> dict[str, Any]:
         """A command of the control plane, and its answer."""
         done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "cloud",
-                words[0],
-                "--settings",
-                str(self.folder / "cloud.toml"),
-                *words[1:],
-            ],
+            [*self.words(words[0]), *words[1:]],
             capture_output=True,
             text=True,
             timeout=60,
@@ -205,15 +207,26 @@ class Exposed:
         told: dict[str, Any] = json.loads(done.stdout)
         return told
 
+    def words(self, command: str) -> list[str]:
+        """A command of the control plane, with its settings."""
+        return [sys.executable, "-m", "cloud", command, "--settings", str(self.folder / "cloud.toml")]
+
+    def log(self, name: str) -> Path:
+        """What a process has said."""
+        return self.folder / f"{name}.log"
+
     def collect_secrets(self) -> None:
-        """What is in the key files; every line that is long enough to be nothing else."""
+        """Of each key file the first line, or all of it where it is no PEM.
+
+        The later lines of a PEM may hold nothing but the public key, which stands in certificates too.
+        """
         for path in self.data.rglob("*"):
             if path.is_file() and (path.suffix == ".key" or path.name.endswith("key")):
                 raw = path.read_bytes()
-                self._secrets |= {raw.hex(), base64.b64encode(raw).decode()}
-                text = raw.decode("latin-1").splitlines()
-                self._secrets |= {line for line in text if len(line) > 30 and "-----" not in line}
-        assert len(self._secrets) > 10
+                pem = raw.startswith(b"-----BEGIN")
+                found = [raw.decode().splitlines()[1]] if pem else [raw.hex(), base64.b64encode(raw).decode()]
+                self._secrets |= {each for each in found if len(each) > 30}
+        assert len(self._secrets) > 5
 
     def leaks(self, answer: str, sent: str = "") -> str:
         """What an answer tells of the inside, and was not sent by the caller; empty for nothing."""
@@ -226,29 +239,42 @@ class Exposed:
         return next(("a secret" for secret in self._secrets if secret in answer), "")
 
     def failures(self) -> list[dict[str, Any]]:
-        """What the control plane recorded as its own faults."""
-        events = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-        return [each for each in events if each["event"] in ("request_failed", "message_handler_failed")]
+        """What the control plane and the ingest recorded as faults of their own."""
+        lines = [line for name in ("serve", "ingest") for line in self.log(name).read_text().splitlines()]
+        events = [json.loads(line) for line in lines if line.startswith("{")]
+        return [each for each in events if each["event"] in OUR_FAULTS]
+
+    def names_somebody(self) -> bool:
+        """Whether a log holds a personal number."""
+        said = "".join(self.log(name).read_text() for name in ("serve", "ingest"))
+        return any(person.personal_number in said for person in self.persons)
 
 
 @contextmanager
 def exposed(folder: Path, database: str) -> Iterator[Exposed]:
     """A control plane that serves until the block is left; a kiosk and a hall have enrolled."""
+    assert MOSQUITTO, "mosquitto is missing: apt-get install mosquitto"
     names = ("pages", "bootstrap", "device", "broker")
     ports = dict(zip(names, [free_port() for _ in names], strict=True))
     people = generate(SEED)
     engine = connect(database)
     with (
-        served(registries_app(people, today=lambda: date(2026, 11, 23))) as registry,
+        served(registries_app(people, today=lambda: date(2026, 11, 23))) as registries,
         served(payments_app()) as payments,
     ):
-        outside = {"database": database, "registry": registry, "payments": payments}
+        outside = {"database": database, "registry": registries, "payments": payments}
         (folder / "cloud.toml").write_text(SETTINGS.format(folder=folder, **outside, **ports))
         plane = Exposed(folder, ports, sessionmaker(engine, expire_on_commit=False))
         plane.command("init")
-        with _serving(plane):
+        plane.command("broker-config", "--out", str(folder / "broker"), "--port", str(ports["broker"]))
+        broker = [MOSQUITTO, "-c", str(folder / "broker" / "mosquitto.conf")]
+        with (
+            _running(plane, "broker", broker, "running"),
+            _running(plane, "ingest", plane.words("ingest"), "link_connected"),
+            _running(plane, "serve", plane.words("serve"), "control_plane_started", "link_connected"),
+        ):
             plane.callers = {
-                **plane.members({KIOSK: "kiosk", HALL: "recorder"}),
+                **{device: plane.member(kind, device) for device, kind in DEVICES.items()},
                 **{f"nobody at {each}": plane.nobody(each) for each in names[:3]},
             }
             plane.collect_secrets()
@@ -257,25 +283,28 @@ def exposed(folder: Path, database: str) -> Iterator[Exposed]:
 
 
 @contextmanager
-def _serving(plane: Exposed) -> Iterator[None]:
-    words = [sys.executable, "-m", "cloud", "serve", "--settings", str(plane.folder / "cloud.toml")]
+def _running(plane: Exposed, name: str, words: list[str], *signs: str) -> Iterator[None]:
+    """A process, once it has said all the signs; its words go into a log, and it is ended in the end."""
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     started = threading.Event()
 
     def listen() -> None:
         assert process.stderr is not None
-        with plane.log.open("w", buffering=1) as file:
+        wanted = set(signs)
+        with plane.log(name).open("w", buffering=1) as file:
             for line in process.stderr:
                 file.write(line)
-                if "control_plane_started" in line:
+                wanted -= {sign for sign in wanted if sign in line}
+                if not wanted:
                     started.set()
         started.set()
 
     reader = threading.Thread(target=listen, daemon=True)
     reader.start()
     try:
-        assert started.wait(START_S), "it did not start"
-        assert process.poll() is None, plane.log.read_text()
+        assert started.wait(START_S), f"{name} did not start"
+        assert process.poll() is None, plane.log(name).read_text()
+        plane.processes[name] = process
         yield
     finally:
         process.terminate()

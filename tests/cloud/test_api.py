@@ -6,7 +6,6 @@ and each is one that the description of the API has.
 
 import json
 import random
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -23,8 +22,7 @@ from cloud import main
 from cloud.operators.roles import Role, scopes_of
 from cloud.web import openapi
 from contract.ids import RANDOM_BYTES, uuid7
-from tests.cloud.exposed import HALL, KIOSK, Caller, Exposed, exposed
-from tests.cloud.postgres import Cluster
+from tests.cloud.exposed import DEVICES, HALL, KIOSK, Caller, Exposed
 
 NOT_ASKED = [positive_data_acceptance, not_a_server_error, ignored_auth]
 """What is named may not be there; a 503 has its own rule here; callers that show nothing are tried too."""
@@ -40,7 +38,7 @@ STORY = settings(
     suppress_health_check=list(HealthCheck),
 )
 EACH = settings(
-    max_examples=3,
+    max_examples=2,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],
@@ -53,28 +51,19 @@ HOSTILE_LONG = 100
 
 
 @pytest.fixture(scope="module")
-def plane(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exposed]:
-    database = postgres.database()
-    with exposed(tmp_path_factory.mktemp("exposed"), database) as made:
-        yield made
-        assert made.failures() == []
-        said = made.log.read_text()
-        assert not any(person.personal_number in said for person in made.persons), "the log names nobody"
-    postgres.drop(database)
-
-
-@pytest.fixture(scope="module")
 def apps(ground: main.Ground, ways: main.Ways) -> dict[str, Any]:
     """The same applications in this process, for their tables of routes only."""
     return {
         "pages": main.pages_app(ground, ways),
         "device": main.device_app(ground, ways),
-        "bootstrap": main.bootstrap_app(ground),
+        "bootstrap": main.bootstrap_app(ground, ways),
     }
 
 
 def caller_of(plane: Exposed, apps: dict[str, Any], name: str) -> Caller:
-    """Whoever is called so; staff and programs come anew each time, because they may sign out."""
+    """Whoever is called so, anew each time: staff may sign out, and shut devices out."""
+    if name in (KIOSK, HALL):
+        return plane.member(DEVICES[name])
     if name in plane.callers:
         return plane.callers[name]
     if name in list(Role):
@@ -110,7 +99,7 @@ def closed_mouth(plane: Exposed) -> Any:
 
 
 def hold(plane: Exposed, status: int, headers: Any, text: str, sent: str) -> None:
-    patient = any(name.lower() == "retry-after" for name in headers) or text.startswith('{"ok":false')
+    patient = any(name.lower() == "retry-after" for name in headers)
     assert status < 500 or (status == 503 and patient), text
     found = plane.leaks(text, sent) or plane.leaks(str(dict(headers)), sent)
     assert not found, f"the answer tells of the inside: {found!r} in {text[:500]}"
@@ -183,7 +172,7 @@ def test_stories_of_calls_meet_no_fault(plane: Exposed, apps: dict[str, Any], na
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("name", [Role.OPERATOR, Role.CLERK, READER, "nobody at pages", KIOSK])
+@pytest.mark.parametrize("name", [Role.CLERK, READER, KIOSK])
 def test_each_operation_keeps_its_word_to_every_caller(
     plane: Exposed, apps: dict[str, Any], name: str
 ) -> None:
@@ -300,10 +289,12 @@ def besiege(plane: Exposed, app: Any, caller_for: Any, seed: int, times: int) ->
 
 
 LISTENERS = [
-    ("pages", Role.ADMINISTRATOR), ("pages", Role.CLERK), ("pages", "nobody at pages"),
-    ("device", KIOSK), ("bootstrap", "nobody at bootstrap"), ("bootstrap", KIOSK),
+    ("pages", Role.ADMINISTRATOR), ("pages", "nobody at pages"), ("device", KIOSK),
+    ("bootstrap", "nobody at bootstrap"), ("bootstrap", KIOSK),
 ]  # fmt: skip
-LISTENERS_LONG = [*LISTENERS, ("pages", Role.OPERATOR), ("pages", PROGRAM), ("device", HALL)]
+LISTENERS_LONG = [
+    *LISTENERS, ("pages", Role.OPERATOR), ("pages", Role.CLERK), ("pages", PROGRAM), ("device", HALL),
+]  # fmt: skip
 
 
 @pytest.mark.system
@@ -335,7 +326,7 @@ def siege(plane: Exposed, apps: dict[str, Any], listener: str, name: str, seed: 
 
 
 def test_the_check_itself_finds_what_tells_of_the_inside(plane: Exposed) -> None:
-    key = (plane.data / "pki" / "ca.key").read_text().splitlines()[1]
+    key = (plane.data / "pki" / "issuing.key").read_text().splitlines()[1]
     for told in ('File "x", line 1', "sqlalchemy.exc", f"see {plane.folder}/data", key, "SELECT a FROM b"):
         assert plane.leaks(f"<p>{told}</p>")
     assert not plane.leaks("SELECT it yourself", sent="SELECT it")

@@ -4,6 +4,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from tests.edge_agent.authority import Authority
 
 STARTED = "running"
 ATTEMPTS = 5
+AGAIN_S = 5.0
 
 
 @dataclass
@@ -52,8 +54,12 @@ class Broker:
         if self.process is not None:
             assert self.process.stderr is not None
             self.process.send_signal(how)
+            # mosquitto 2.0.11 forgets a SIGTERM that comes while it begins its loop.
+            again = threading.Timer(AGAIN_S, self.process.send_signal, (how,))
+            again.start()
             self.process.stderr.read()  # a full pipe would hold it up
             self.process.wait(10)
+            again.cancel()
             self.process.stderr.close()
             self.process = None
 

@@ -363,3 +363,40 @@ def test_a_broken_setting_is_named(town: Town, tmp_path: Path) -> None:
         )
         assert done.returncode == 78
         assert named in done.stderr
+
+
+def test_revoked_devices_are_shut_out_of_the_running_city_at_once(town: Town, probe: Papers) -> None:
+    """The last of this module: a listener in a thief's hands and a real kiosk, by one command each."""
+    command = [
+        *("mosquitto_sub", "-h", "localhost", "-p", str(town.addresses["broker"]), "-V", "mqttv5"),
+        *("--cafile", str(town.folder / "cloud" / "pki" / "ca.pem"), "-q", "1"),
+        *("--cert", str(probe.certificate), "--key", str(probe.key), "-v"),
+        *("-t", f"{topics.ROOT_DEFAULT}/{PROBE}/#"),
+    ]
+    broker = town.folder / "logs" / "broker.log"
+    before = broker.read_text().count(f" as {PROBE} ")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as thief:
+        wait_until(lambda: broker.read_text().count(f" as {PROBE} ") > before, 20, "the thief listens")
+        links = town.count("kiosk-01", "link_connected")
+        for device in (PROBE, "kiosk-02"):
+            assert town.cloud("revoke", "--device", device)["revoked"] >= 1
+
+        def shut_out() -> bool:
+            dropped = {
+                line["device"]
+                for line in town.log("control-plane")
+                if line.get("event") == "connection_dropped"
+            }
+            return {PROBE, "kiosk-02"} <= dropped
+
+        wait_until(shut_out, 20, "both are certainly out")
+        thief.terminate()
+    refused = _publish(town, probe, topics.build("presence", device=PROBE), b"{}")
+    assert refused.returncode != 0
+    wait_until(
+        lambda: any("CERTIFICATE_REVOKED" in line.get("sentence", "") for line in town.log("kiosk-02")),
+        20,
+        "the kiosk was told why",
+    )
+    assert town.cloud("device", "--device", "kiosk-02")["certificates"] == 0
+    assert town.count("kiosk-01", "link_connected") == links, "its neighbour did not notice"

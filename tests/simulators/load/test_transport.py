@@ -90,7 +90,7 @@ GRANTED = b"\x90\x04\x00\x01\x00\x01"
         (b"\x20\x03\x00\x87\x00", "refused"),
         (b"\x20\x03\x00\x88\x00", "unavailable"),
         (b"\xe0\x01\x8b", "unavailable"),
-        (b"\xe0\x01\x8e", "refused"),
+        (b"\xe0\x01\x8e", "taken-over"),
         (b"\x20\xff\xff\xff\xff\x01", "unavailable"),
         (b"\x20\xff\xff\xff\x7f", "unavailable"),
         (b"\x20\x00", "unavailable"),
