@@ -119,6 +119,7 @@ def test_the_navigation_shows_what_one_may_open(app, staff, role):
         "/incidents",
         "/ledger",
         "/jobs",
+        "/groups",
         "/updates",
         "/documents",
         "/sittings",

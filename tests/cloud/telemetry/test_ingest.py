@@ -245,7 +245,7 @@ device = {{ port = 1 }}
 broker = {{ host = "127.0.0.1", port = {port}, tls = false }}
 documents = {{ registry_url = "http://localhost", payments_url = "http://localhost" }}
 """
-MESSAGES = 6000
+MESSAGES = 1200
 
 
 def test_killed_in_the_middle_of_a_burst_it_loses_nothing_and_stores_nothing_twice(
