@@ -55,7 +55,7 @@ def test_what_a_device_had_to_do_is_removed_when_it_is_taken_out_of_service(grou
         for job, rate in (("leaving-1", None), ("leaving-2", 1)):
             document = {"operation": "restart-agent"}
             ways.jobs.create(database, job, document, ["kiosk-leaving"], per_minute=rate, **terms)
-    ways.office.take_out(Actor("ana", now), "kiosk-leaving")
+    ways.members.office.take_out(Actor("ana", now), "kiosk-leaving")
     with ground.sessions() as database:
         for job in ("leaving-1", "leaving-2"):
             assert ways.jobs.status(database, job, "kiosk-leaving") is Status.REMOVED
