@@ -237,7 +237,8 @@ class Broker:
         self, client: paho.Client, _data: Any, mid: int, codes: list[Any], _properties: Any
     ) -> None:
         if mid == self._system_mid:
-            return  # whether the broker has figures shows when they come
+            self._system_mid = None  # whether the broker has figures shows when they come
+            return
         if any(code.is_failure for code in codes):
             log.error("subscription_refused", extra={"codes": [str(code) for code in codes]})
             return
@@ -252,6 +253,8 @@ class Broker:
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
         self._connected.clear()
         self._since = None
+        if self._system_mid is not None:  # some brokers hang up on whoever asks for `$SYS`
+            self._system = self._system_mid = None
         log.warning("link_lost", extra={"reason": str(code)})
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:

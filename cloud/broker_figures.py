@@ -12,7 +12,6 @@ from math import isfinite
 SYSTEM_PREFIX = "$SYS/"
 FIGURES = {
     "$SYS/broker/publish/messages/dropped": "dropped",
-    "$SYS/broker/load/publish/dropped/5min": "dropped_5min",
     "$SYS/broker/clients/connected": "connections",
     "$SYS/broker/clients/total": "sessions",
     "$SYS/broker/store/messages/count": "stored_messages",
@@ -82,6 +81,7 @@ class BrokerFigures:
         if "connections" in values:
             values["full_pct"] = round(100 * values["connections"] / self._connections_max, 1)
         drops = sum(count for at, count in self._drops if now - at <= DROPS_REMEMBERED)
+        values["drops_5min"] = drops
         return Broker(self._at, values, drops)
 
     def _note_drops(self, total: int, now: datetime) -> None:

@@ -94,6 +94,10 @@ from cloud.telemetry.fleet import MEASURE_EVERY_S, Watch
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.run import open_store
 from cloud.telemetry.store import Point
+from cloud.twin import api as twin_api
+from cloud.twin import pages as twin_pages
+from cloud.twin.requests import Requests as TwinRequests
+from cloud.twin.service import Twins
 from cloud.updates import api as update_api
 from cloud.updates import pages as update_pages
 from cloud.updates import service as update_service
@@ -175,6 +179,7 @@ class Ways:
     uploads: Uploads
     recording_news: RecordingNews
     orders: Orders
+    twins: Twins
     presences: Presences
     broker_figures: BrokerFigures
 
@@ -230,6 +235,7 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
         orders = Orders(sessions, queue.enqueue, queue.standing, now)
         captions = _captions(ground, jobs)
         members = _members(ground, jobs)
+        twins = Twins(sessions=sessions, publish=ground.broker.publish, clock=now)
         yield Ways(
             members,
             jobs,
@@ -244,7 +250,8 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
             Uploads(sessions, objects, orders.uploaded, clock=now, new_id=_new_id),
             RecordingNews(orders.uploaded),
             orders,
-            _presences(ground, members, jobs, captions),
+            twins,
+            _presences(ground, members, jobs, twins, captions),
             figures,
         )
 
@@ -337,12 +344,13 @@ def _captions(ground: Ground, jobs: Jobs) -> Captions:
     return captions
 
 
-def _presences(ground: Ground, members: Members, jobs: Jobs, captions: Captions) -> Presences:
+def _presences(ground: Ground, members: Members, jobs: Jobs, twins: Twins, captions: Captions) -> Presences:
     chosen = ground.settings.presence
 
     def came(device: str) -> None:
         members.drops.noticed(device)
         jobs.notices.announce(device)
+        twins.announce(device)
 
     return Presences(
         ground.sessions,
@@ -414,6 +422,7 @@ def _updates(ground: Ground, jobs: Jobs) -> update_service.Updates:
 def _subscribe(ground: Ground, ways: Ways) -> None:
     """Who takes which topic."""
     requests = Requests(ways.jobs, ground.broker.publish)
+    twins = TwinRequests(ways.twins, ground.broker.publish)
     comings = sightings.Sightings(ways.delays.on_online)
 
     def presence(message: Received) -> None:
@@ -426,6 +435,9 @@ def _subscribe(ground: Ground, ways: Ways) -> None:
         "job-start-next": requests.start_next,
         "job-describe": requests.describe,
         "job-update": requests.update,
+        "twin-get": twins.get,
+        "twin-update": twins.update,
+        "twin-delete": twins.delete,
         "evidence": ways.documents.news.on_evidence,
         "caption-final": ways.captions.on_final,
         "caption-partial": ways.captions.on_partial,
@@ -436,7 +448,9 @@ def _subscribe(ground: Ground, ways: Ways) -> None:
     }.items():
         ground.broker.subscribe(topic_name, handler)
     ground.broker.on_connected(ways.jobs.notices.announce_all)
-    ground.broker.watch_system(lambda topic, payload: ways.broker_figures.take(topic, payload, now()))
+    ground.broker.on_connected(ways.twins.announce_all)
+    if ground.settings.broker.tls:  # the demonstration's own broker hangs up on whoever asks
+        ground.broker.watch_system(lambda topic, payload: ways.broker_figures.take(topic, payload, now()))
 
 
 def _listeners(ground: Ground, ways: Ways) -> Servers:
@@ -486,10 +500,13 @@ def pages_app(ground: Ground, ways: Ways) -> FastAPI:
             ground.sessions,
             [
                 partial(telemetry_pages.device_section, ways.watch),
+                partial(twin_pages.device_section, ways.twins),
                 partial(link_pages.device_section, ways.books),
                 partial(job_pages.device_section, ground.sessions),
             ],
         ),
+        twin_pages.router(ground.sessions, ways.twins),
+        twin_api.router(ground.sessions, ways.twins),
         incident_pages.router(ground.sessions, _tolerance(ground.settings)),
         incident_api.router(ground.sessions),
         link_pages.router(ways.books),

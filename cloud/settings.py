@@ -34,7 +34,9 @@ class Listener(_Section, frozen=True, kw_only=True):
 class Broker(_Section, frozen=True, kw_only=True):
     """Where the services connect to. `tls = false` is for the one-machine demo on loopback only.
 
-    `connections_max` is what the generated configuration lets in; from 80 % on an alert fires.
+    `connections_max` is what the generated configuration lets in, `queued_max` how many messages may wait
+    for one client that is away. From 80 % of the one and from the first message beyond the other on an alert
+    fires.
     """
 
     host: str
@@ -44,6 +46,7 @@ class Broker(_Section, frozen=True, kw_only=True):
     keepalive_s: int = 30
     receive_maximum: int = 1000
     connections_max: Annotated[int, msgspec.Meta(ge=1)] = 20_000
+    queued_max: Annotated[int, msgspec.Meta(ge=1)] = 10_000
 
 
 class Certificates(_Section, frozen=True, kw_only=True):

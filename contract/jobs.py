@@ -114,6 +114,10 @@ class Operation(StrEnum):
     CANCEL_UPDATE = "cancel-update"
 
 
+def _first() -> int:
+    return 1
+
+
 class _Camel(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """AWS spells its fields in camel case and leaves out what is not set."""
 
@@ -125,7 +129,7 @@ class Execution(_Camel, frozen=True, kw_only=True):
     thing_name: str
     status: Status
     version_number: int
-    execution_number: int = 1
+    execution_number: int = msgspec.field(default_factory=_first)  # said even if it is 1, as AWS does
     queued_at: int
     last_updated_at: int
     started_at: int | None = None
@@ -142,7 +146,7 @@ class Summary(_Camel, frozen=True, kw_only=True):
     queued_at: int
     last_updated_at: int
     version_number: int
-    execution_number: int = 1
+    execution_number: int = msgspec.field(default_factory=_first)  # said even if it is 1, as AWS does
     started_at: int | None = None
 
 

@@ -11,6 +11,7 @@ from contract.presence import PRESENCE
 from contract.recordings import RECORDING
 from contract.telemetry import METRICS
 from contract.topics import ROOT_DEFAULT, TOPICS
+from contract.twin import SETTINGS, Setting
 from contract.updates import UPDATE
 
 MACHINES: tuple[Machine, ...] = (
@@ -50,10 +51,20 @@ def metrics_table() -> str:
     return "\n".join(["| metric | type | unit | range | what |", "|---|---|---|---|---|", *rows]) + "\n"
 
 
+def settings_table() -> str:
+    """Everything that can be desired of a device, as a Markdown table."""
+    rows = [f"| `{row.name}` | {_taken(row)} | {row.unit or '1'} | {row.about} |" for row in SETTINGS]
+    return "\n".join(["| setting | taken | unit | what |", "|---|---|---|---|", *rows]) + "\n"
+
+
+def _taken(row: Setting) -> str:
+    return ", ".join(f"`{word}`" for word in row.choices) or f"whole number, {row.low} to {row.high}"
+
+
 def blocks() -> dict[str, str]:
     """What stands between the marks, by name."""
     pictures = {machine.name: f"```mermaid\n{machine.mermaid()}```\n" for machine in MACHINES}
-    return {"topics": topics_table(), "metrics": metrics_table(), **pictures}
+    return {"topics": topics_table(), "metrics": metrics_table(), "settings": settings_table(), **pictures}
 
 
 def fill(page: str) -> str:

@@ -113,7 +113,7 @@ BROKER_METRICS: tuple[Metric, ...] = (
     Metric(
         "dropped", "int", "1", 0, 1e15, "Messages that the broker dropped for full queues since its start."
     ),
-    Metric("dropped_5min", "float", "1/min", 0, 1e12, "The same in a minute, as a mean of the last five."),
+    Metric("drops_5min", "int", "1", 0, 1e15, "Messages that it dropped in the last five minutes."),
     Metric("connections", "int", "1", 0, 1e9, "Clients that are connected."),
     Metric("sessions", "int", "1", 0, 1e9, "Sessions that the broker keeps, of clients that are away too."),
     Metric("full_pct", "float", "%", 0, 1e6, "Connections in per cent of what its configuration allows."),

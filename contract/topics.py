@@ -86,6 +86,11 @@ TOPICS: tuple[Topic, ...] = (
     Topic(
         "job-update", "{device}/jobs/{job}/update", "device", 1, False, "Reports the state of one execution."
     ),
+    Topic("twin-get", "{device}/shadow/get", "device", 1, False, "Asks for the device's twin."),
+    Topic(
+        "twin-update", "{device}/shadow/update", "device", 1, False, "Reports what the device does; merged."
+    ),
+    Topic("twin-delete", "{device}/shadow/delete", "device", 1, False, "Deletes the device's twin."),
     Topic("ack", "{device}/ack", "cloud", 1, False, "Cumulative: everything up to here is stored."),
     Topic("reconnect", "{device}/reconnect", "cloud", 1, False, "How long to wait after the next loss."),
     Topic("job-notify", "{device}/jobs/notify", "cloud", 1, False, "The list of pending executions changed."),
@@ -105,6 +110,23 @@ TOPICS: tuple[Topic, ...] = (
     Topic("job-describe-rejected", "{device}/jobs/{job}/get/rejected", "cloud", 1, False, "Answer."),
     Topic("job-update-accepted", "{device}/jobs/{job}/update/accepted", "cloud", 1, False, "Answer."),
     Topic("job-update-rejected", "{device}/jobs/{job}/update/rejected", "cloud", 1, False, "Answer."),
+    Topic("twin-get-accepted", "{device}/shadow/get/accepted", "cloud", 1, False, "Answer: the whole twin."),
+    Topic("twin-get-rejected", "{device}/shadow/get/rejected", "cloud", 1, False, "Answer."),
+    Topic("twin-update-accepted", "{device}/shadow/update/accepted", "cloud", 1, False, "Answer."),
+    Topic("twin-update-rejected", "{device}/shadow/update/rejected", "cloud", 1, False, "Answer."),
+    Topic("twin-delete-accepted", "{device}/shadow/delete/accepted", "cloud", 1, False, "Answer."),
+    Topic("twin-delete-rejected", "{device}/shadow/delete/rejected", "cloud", 1, False, "Answer."),
+    Topic(
+        "twin-delta",
+        "{device}/shadow/update/delta",
+        "cloud",
+        1,
+        False,
+        "What is desired and not reported so.",
+    ),
+    Topic(
+        "twin-documents", "{device}/shadow/update/documents", "cloud", 1, False, "The twin before and after."
+    ),
 )
 BY_NAME = {topic.name: topic for topic in TOPICS}
 

@@ -14,7 +14,7 @@ SILENCE: Final = Panel(
     drawing=Drawing.LINES,
     groups=("site",),
     description="Lag: time since the cloud took something from the device that is silent longest, for each "
-    "site. At 5 minutes the site's alert fires. All of a site at once: power or uplink; one: that device.",
+    "site. All of a site at once: power or uplink; one: that device.",
     thresholds=rising((limits.ONLINE_S, limits.SILENT_S)),
 )
 SHARED: Final = Panel(
@@ -28,6 +28,18 @@ SHARED: Final = Panel(
     description="1 where two machines take the connection from each other with one certificate. Find the "
     "copy, revoke the device's certificates and enrol the right machine anew.",
     thresholds=rising(limits.SHARED),
+)
+INCIDENTS: Final = Panel(
+    title="Incidents going on",
+    measurement="incident",
+    metric="open",
+    unit="none",
+    aggregation=Aggregation.HIGHEST,
+    drawing=Drawing.LINES,
+    groups=("site",),
+    description="Incidents of each site that are not over: devices that went off together are one, those "
+    "off as expected are none. The page Incidents of the control plane names the devices.",
+    thresholds=rising(limits.INCIDENTS),
 )
 HEALTHY: Final = Row(
     "Is the fleet healthy?",
@@ -113,7 +125,7 @@ HEALTHY: Final = Row(
 WHERE: Final = Row(
     "Where? The worst device of each site",
     (
-        SILENCE,
+        INCIDENTS,
         Panel(
             title="Disk",
             metric="disk_pct",
@@ -165,6 +177,7 @@ WHERE: Final = Row(
 MACHINES: Final = Row(
     "Machines and hardware: the worst device of each site",
     (
+        SILENCE,
         Panel(
             title="Processor",
             metric="cpu_pct",
@@ -370,4 +383,142 @@ LEDGER: Final = Row(
     ),
     folded=True,
 )
-FLEET: Final = Board("fleet", "Fleet", (HEALTHY, WHERE, LEDGER, MACHINES, INGEST), drill_down="kiosk")
+DEAFNESS: Final = Panel(
+    title="Telemetry not listened to",
+    measurement="incident",
+    metric="deaf_s",
+    unit="s",
+    aggregation=Aggregation.HIGHEST,
+    drawing=Drawing.LINES,
+    groups=("site",),
+    description="For how long no ingest has listened. Meanwhile silence is held against no device, and "
+    "nothing is lost while devices have room. Restart fleet-ingest and read its log.",
+    thresholds=rising(limits.DEAF_S),
+)
+DROPS: Final = Panel(
+    title="Dropped by the broker, last 5 minutes",
+    measurement="broker",
+    metric="drops_5min",
+    unit="none",
+    aggregation=Aggregation.HIGHEST,
+    drawing=Drawing.LINES,
+    groups=("device",),
+    description="Messages for a client whose queue was full; their senders were told that they are taken. "
+    "Look whether ingest and control plane run; if they do, raise broker.queued_max.",
+    thresholds=rising(limits.BROKER_DROPS),
+)
+CONNECTIONS: Final = Panel(
+    title="Connections, of those allowed",
+    measurement="broker",
+    metric="full_pct",
+    unit="percent",
+    aggregation=Aggregation.HIGHEST,
+    drawing=Drawing.LINES,
+    groups=("device",),
+    description="Beyond 100 % no device gets in. From 80 %: raise broker.connections_max, write the broker's "
+    "configuration anew and restart it; look whether a device connects again and again.",
+    thresholds=rising(limits.BROKER_FULL_PCT),
+)
+
+
+def _of_broker(
+    title: str,
+    metric: str,
+    unit: str,
+    limit: tuple[float, float],
+    description: str,
+    aggregation: Aggregation = Aggregation.HIGHEST,
+) -> Panel:
+    return Panel(
+        title=title,
+        measurement="broker",
+        metric=metric,
+        unit=unit,
+        aggregation=aggregation,
+        drawing=Drawing.LINES,
+        groups=("device",),
+        description=description,
+        thresholds=rising(limit),
+    )
+
+
+BROKER: Final = Row(
+    "Devices away, and the broker itself",
+    (
+        DEAFNESS,
+        DROPS,
+        CONNECTIONS,
+        Panel(
+            title="Devices away in incidents",
+            measurement="incident",
+            metric="away",
+            unit="none",
+            aggregation=Aggregation.HIGHEST,
+            drawing=Drawing.LINES,
+            groups=("site",),
+            description="Devices of each site that are off and should not be. Several at once: the site's "
+            "uplink or power; one alone: that device.",
+            thresholds=rising(limits.AWAY),
+        ),
+        _of_broker(
+            "Connections",
+            "connections",
+            "short",
+            limits.BROKER_CONNECTIONS,
+            "Clients that are connected now: devices, control plane and ingest. A sudden fall of all is the "
+            "broker's own restart or network.",
+        ),
+        _of_broker(
+            "Sessions kept",
+            "sessions",
+            "short",
+            limits.BROKER_SESSIONS,
+            "Sessions with those of clients that are away. Growing without end: clients with names of their "
+            "own that never come back; they are forgotten after 14 days.",
+        ),
+        _of_broker(
+            "Messages held",
+            "stored_messages",
+            "short",
+            limits.BROKER_MESSAGES,
+            "Retained messages and those that wait. Growing: somebody who should take them does not; look "
+            "at ingest and control plane before queues are full.",
+        ),
+        _of_broker(
+            "Bytes held",
+            "stored_bytes",
+            "bytes",
+            limits.BROKER_BYTES,
+            "Their bytes, in the broker's memory, which is bounded to 1 GiB. Beyond it the broker refuses: "
+            "find who does not take its messages.",
+        ),
+        _of_broker(
+            "Dropped since the broker's start",
+            "dropped",
+            "short",
+            limits.BROKER_DROPPED,
+            "All that it dropped for full queues. Devices send again what counts; live captions and "
+            "telemetry beyond its bounds are gone.",
+        ),
+        _of_broker(
+            "Messages in",
+            "received",
+            "cps",
+            limits.BROKER_RATE,
+            "Messages that the broker takes in a second. Near 10,000 one ingest has enough to do: look at "
+            "the lag of samples.",
+            Aggregation.RATE,
+        ),
+        _of_broker(
+            "Messages out",
+            "sent",
+            "cps",
+            limits.BROKER_RATE,
+            "Messages that it gives out in a second. Much less than comes in: a consumer is away, and its "
+            "queue fills.",
+            Aggregation.RATE,
+        ),
+    ),
+    folded=True,
+)
+FLEET: Final = Board("fleet", "Fleet", (HEALTHY, WHERE, LEDGER, MACHINES, INGEST, BROKER), drill_down="kiosk")

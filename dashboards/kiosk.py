@@ -253,6 +253,28 @@ LINK: Final = Row(
             "started. Growing: two machines use one certificate; see the ledger.",
             thresholds=rising(limits.TAKEN_OVER),
         ),
+        Panel(
+            title="Certificate ends in",
+            metric="certificate_days_left",
+            unit="d",
+            aggregation=Aggregation.LOWEST,
+            drawing=Drawing.NUMBER,
+            groups=DEVICE,
+            description="Days until the device's certificate ends; it renews at two thirds of its life. "
+            "Below a third of it: see why renewing fails, and enrol the device anew before it ends.",
+            thresholds=falling(limits.CERTIFICATE_DAYS),
+        ),
+        Panel(
+            title="Failed renewals",
+            metric="certificate_failures",
+            unit="short",
+            aggregation=Aggregation.HIGHEST,
+            drawing=Drawing.NUMBER,
+            groups=DEVICE,
+            description="Tries to renew the certificate that failed, one after the other. The device's log "
+            "says why; collect diagnostics, then look at the control plane's enrolment page.",
+            thresholds=rising(limits.CERTIFICATE_FAILURES),
+        ),
     ),
     folded=True,
 )

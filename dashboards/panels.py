@@ -8,15 +8,24 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
 
-from contract.telemetry import INGEST_METRICS, LEDGER_METRICS, LINK_METRICS, METRICS
+from contract.telemetry import (
+    BROKER_METRICS,
+    INCIDENT_METRICS,
+    INGEST_METRICS,
+    LEDGER_METRICS,
+    LINK_METRICS,
+    METRICS,
+)
 
 Colour = Literal["green", "orange", "red", "blue"]
-Measurement = Literal["health", "link", "ingest", "ledger"]
+Measurement = Literal["health", "link", "ingest", "ledger", "incident", "broker"]
 NAMES: Final = {
     "health": {metric.name for metric in METRICS},
     "link": {metric.name for metric in LINK_METRICS},
     "ingest": {metric.name for metric in INGEST_METRICS},
     "ledger": {metric.name for metric in LEDGER_METRICS},
+    "incident": {metric.name for metric in INCIDENT_METRICS},
+    "broker": {metric.name for metric in BROKER_METRICS},
 }
 FILTERS: Final = ("site", "kind", "device")
 """Tags of each sample; on a dashboard these are the variables, each narrowed by those before it."""
@@ -86,8 +95,8 @@ class Panel:
 
     @property
     def filtered(self) -> bool:
-        """Whether the dashboard's variables apply; they do not to the ingest itself."""
-        return self.measurement != "ingest"
+        """Whether the dashboard's variables apply; they do not to what is about ourselves."""
+        return self.measurement not in ("ingest", "incident", "broker")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models import common as common_model
 
 from dashboards import limits
 from dashboards.dialects import Dialect
-from dashboards.fleet import FLEET, SHARED, SILENCE
+from dashboards.fleet import CONNECTIONS, DEAFNESS, DROPS, FLEET, INCIDENTS, SHARED
 from dashboards.grafana import FOLDER, dashboard, uid
 from dashboards.kiosk import KIOSK, PAPER
 from dashboards.panels import Aggregation, Board, Drawing, Panel
@@ -32,7 +32,7 @@ LOOK_BACK_S: Final = 300
 class Rule:
     """Fires for each group of `panel` that is at `limit` or above for `for_s` seconds.
 
-    `nothing` is what no answer at all means: of silence it is an alarm, because the ingest has stopped.
+    `nothing` is what no answer at all means: of incidents it is an alarm, the control plane has stopped.
     """
 
     name: str
@@ -53,21 +53,66 @@ class Rule:
         assert self.panel.groups
 
 
-SITE_SILENT: Final = Rule(
-    name="site-silent",
-    title="Devices of a site are silent",
+SITE_INCIDENT: Final = Rule(
+    name="site-incident",
+    title="Devices of a site are off",
     board=FLEET,
-    panel=SILENCE,
-    limit=limits.SILENT_S,
-    for_s=60,
+    panel=INCIDENTS,
+    limit=limits.INCIDENTS[1],
+    for_s=0,
     severity="page",
     nothing="Alerting",
-    summary="{{ $labels.site }}: a device was not heard for 5 minutes or more",
-    runbook="1. Open Fleet, choose the site: are all of its devices silent, or one? "
+    summary="{{ $labels.site }}: devices are off that should not be",
+    runbook="1. Open Incidents in the control plane: are all devices of the site away, or one? Say there "
+    "that you have seen it. "
     "2. All: the uplink or the power of the site; ring the site, then the network's operator. "
     "3. One: ask the site to look at its screen and power; then have it restarted. "
-    "4. All of all sites, or no data: the broker or the ingest; see 'The ingest itself', restart "
-    "fleet-ingest and read its log. Devices keep what they could not send, nothing needs to be saved first.",
+    "4. No data instead of a site: the control plane does not run, or the store takes nothing; restart "
+    "fleet-control and read its log. Devices keep what they could not send.",
+)
+INGEST_DEAF: Final = Rule(
+    name="ingest-deaf",
+    title="Nobody listens to telemetry",
+    board=FLEET,
+    panel=DEAFNESS,
+    limit=limits.DEAF_S[1],
+    for_s=0,
+    severity="page",
+    nothing="OK",
+    summary="No ingest has listened to telemetry for 5 minutes or more",
+    runbook="1. Restart fleet-ingest and read its log: it says whether the broker or the store refuses it. "
+    "2. Devices keep what they could not send; silence is held against none of them meanwhile. "
+    "3. The alert ends when an ingest listens again.",
+)
+BROKER_DROPS: Final = Rule(
+    name="broker-drops",
+    title="The broker drops messages",
+    board=FLEET,
+    panel=DROPS,
+    limit=limits.BROKER_DROPS[1],
+    for_s=0,
+    severity="ticket",
+    nothing="OK",
+    summary="The broker dropped messages in the last 5 minutes: a queue is full",
+    runbook="1. Do fleet-ingest and fleet-control run, and keep up? See 'Lag of samples'; restart what does "
+    "not. 2. If both do, a burst was longer than the queue: raise broker.queued_max and write the "
+    "broker's configuration anew. "
+    "3. What counts is sent again by the devices; the ledger shows what is missing until then.",
+)
+BROKER_FULL: Final = Rule(
+    name="broker-full",
+    title="The broker's connections run out",
+    board=FLEET,
+    panel=CONNECTIONS,
+    limit=limits.BROKER_FULL_PCT[1],
+    for_s=60,
+    severity="page",
+    nothing="OK",
+    summary="80 % or more of the connections that the broker allows are taken",
+    runbook="1. More devices than planned: raise broker.connections_max, run `python -m cloud "
+    "broker-config`, restart the broker at a quiet hour. "
+    "2. No more devices than before: look for one that connects again and again. "
+    "3. Beyond the bound no device that is away gets in again.",
 )
 PAPER_OUT: Final = Rule(
     name="paper-out",
@@ -99,7 +144,7 @@ IDENTITY_SHARED: Final = Rule(
     "3. Enrol the right machine anew, wipe the other. What both have sent is kept. "
     "4. The alert ends an hour after the last sign.",
 )
-RULES: Final = (SITE_SILENT, PAPER_OUT, IDENTITY_SHARED)
+RULES: Final = (SITE_INCIDENT, PAPER_OUT, IDENTITY_SHARED, INGEST_DEAF, BROKER_DROPS, BROKER_FULL)
 
 
 def rule_group(dialect: Dialect, rules: tuple[Rule, ...] = RULES) -> build.RuleGroup:
@@ -174,8 +219,12 @@ def _expression() -> common_model.DataSourceRef:
 
 
 def _annotations(rule: Rule, dialect: Dialect) -> dict[str, str]:
-    panels = dashboard(rule.board, dialect).build().panels or []
-    number = next(panel.id_val for panel in panels if panel.title == rule.panel.title)
+    number = next(
+        panel.id_val
+        for outer in dashboard(rule.board, dialect).build().panels or []
+        for panel in (outer, *getattr(outer, "panels", []))
+        if panel.title == rule.panel.title
+    )
     return {
         "summary": rule.summary,
         "description": rule.panel.description,

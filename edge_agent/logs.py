@@ -32,6 +32,25 @@ def configure(stream: TextIO = sys.stderr, level: int = logging.INFO) -> None:
     logging.getLogger("edge_agent").setLevel(level)
 
 
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+def level() -> str:
+    """The least weighty events of the agent that are written: a name of `LEVELS`."""
+    now = logging.getLogger("edge_agent").getEffectiveLevel()
+    return next((name for name, number in LEVELS.items() if number >= now), "error")
+
+
+def set_level(name: str) -> None:
+    """From now on write the agent's events of this weight and above; `name` is one of `LEVELS`."""
+    logging.getLogger("edge_agent").setLevel(LEVELS[name])
+
+
 class JsonFormatter(logging.Formatter):
     """A record as one line of JSON."""
 

@@ -21,7 +21,11 @@ import msgspec
 from contract.ids import RANDOM_BYTES, uuid7
 from contract.jobs import Operation as OperationName
 from contract.telemetry import Value
+from contract.twin import LOG_LEVEL, TELEMETRY_INTERVAL
 from edge_agent import logs
+from edge_agent.enrolment.child import ChildDesk
+from edge_agent.enrolment.renewal import Limits
+from edge_agent.enrolment.run import Renewing
 from edge_agent.errors import AgentError, SettingsError, UnavailableError
 from edge_agent.jobs.diagnostics import PATH as DIAGNOSTICS_PATH
 from edge_agent.jobs.diagnostics import CollectDiagnostics
@@ -30,18 +34,22 @@ from edge_agent.jobs.restart import RestartAgent
 from edge_agent.jobs.run import Jobs
 from edge_agent.link.dating import Stamp
 from edge_agent.link.https import Answer, DeviceHttps
-from edge_agent.link.identity import Identity, identity, mutual
+from edge_agent.link.identity import Wallet, check_private
 from edge_agent.link.journal import SqliteJournal
+from edge_agent.link.membership import membership
 from edge_agent.link.mqtt import MqttTransport
 from edge_agent.link.outbox import Bounds
 from edge_agent.link.reserve import FileReserve, Reserve
 from edge_agent.link.run import Link
+from edge_agent.link.timekeeper import Timekeeper
 from edge_agent.ports import Occupancy, Operation, SelfTest, ServerTime
 from edge_agent.settings import Recorder, Settings, load
 from edge_agent.telemetry.run import Readings, Telemetry
 from edge_agent.telemetry.sensors import Machine
+from edge_agent.twin.memory import MemoryFile
+from edge_agent.twin.run import Knob, Twin
 from edge_agent.updates.board_smp import BoardTarget
-from edge_agent.updates.parts import update_operations, updates_of
+from edge_agent.updates.parts import is_on_trial, update_operations, updates_of
 from edge_agent.updates.run import OpenPremises
 from edge_agent.version import VERSION
 
@@ -140,20 +148,21 @@ async def _live(settings: Settings, file: Path) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end.ask)
-    who = identity(settings.data_dir, settings.cloud.ca_file)
-    if not who.complete:
+    if not membership(settings, _wall_ms).wallet.current.complete:
         code = await _enrol(file, end)
         if code is not None:
             return code
-    if settings.token_file is not None:
-        settings.token_file.unlink(missing_ok=True)  # left over from a crash in the last step of enrolment
-    boot = uuid7(_wall_ms(), secrets.token_bytes(RANDOM_BYTES))
+    member = membership(settings, _wall_ms)
+    _check_keys(member.wallet)
+    times = Timekeeper(member.clock, member.floor, _wall_ms, time.monotonic)
+    boot = uuid7(max(times.best_ms(), times.floor_ms()), secrets.token_bytes(RANDOM_BYTES))
     reserve = FileReserve(settings.data_dir / "link.reserve")
     stamp = Stamp(time.monotonic())
-    stamp.look(_wall_ms(), 0, time.monotonic())
+    stamp.look(times.best_ms(), times.floor_ms(), time.monotonic())
     journal, job_journal = _journals(settings.data_dir, reserve, boot, stamp.origin or 0)
-    link = _link(settings, who, journal, boot, reserve, stamp)
-    https = DeviceHttps(settings.cloud.device_url, who, settings.cloud.timeout_s)
+    link = _link(settings, member.wallet, journal, boot, reserve, stamp, times)
+    https = DeviceHttps(settings.cloud.device_url, member.wallet, settings.cloud.timeout_s, times.told)
+    renewing = _renewing(settings, file, member.wallet, link, https, times)
     parts = _parts(settings, link, https)
     updates = updates_of(
         settings,
@@ -169,25 +178,46 @@ async def _live(settings: Settings, file: Path) -> int:
     if updates is not None:
         parts.tasks["updates"] = updates.run
         parts.operations |= update_operations(updates)
-    parts.operations |= _operations(settings, link, https, end, parts.board)
+    parts.operations |= _operations(settings, link, https, end, parts.board, renewing)
     jobs = Jobs(link=link, journal=job_journal, operations=parts.operations, unstoppable=UNSTOPPABLE)
     if parts.hears_time is not None:
         jobs.on_server_time(parts.hears_time)
     telemetry = Telemetry(
         link=link,
         period_s=settings.telemetry.period_s,
-        readings=[*_readings(settings, link, https), *parts.readings],
+        readings=[*_readings(settings, link, https), lambda: renewing.readings, *parts.readings],
     )
+    twin = _twin(settings, link, telemetry)
     tasks = {
         "jobs": jobs.run,
         "telemetry": telemetry.run,
+        "twin": twin.run,
         "clock": lambda: _watch_clock(https),
+        "time": times.run,
+        "certificate": renewing.run,
         **parts.tasks,
     }
     log.info("agent_started", extra={"device": settings.device, "boot": boot, "agent": VERSION})
     await _run_until(end, link, tasks)
     log.info("agent_ended", extra={"device": settings.device, "boot": boot, "code": end.code})
     return end.code
+
+
+def _twin(settings: Settings, link: Link, telemetry: Telemetry) -> Twin:
+    """What staff may change of a device that runs; the settings file says how it starts."""
+    return Twin(
+        link=link,
+        memory=MemoryFile(settings.data_dir / "desired.json"),
+        knobs={
+            TELEMETRY_INTERVAL.path: Knob(lambda: _whole(telemetry.period_s), telemetry.pace),
+            LOG_LEVEL.path: Knob(logs.level, logs.set_level),
+        },
+        facts={"agent": VERSION, "kind": settings.kind},
+    )
+
+
+def _whole(number: float) -> float | int:
+    return int(number) if number.is_integer() else number
 
 
 async def _run_until(end: End, link: Link, tasks: Mapping[str, Run]) -> None:
@@ -244,8 +274,53 @@ def _journals(data_dir: Path, reserve: Reserve, boot: str, at: int) -> tuple[Sql
         return opened()
 
 
+def _check_keys(wallet: Wallet) -> None:
+    """Start with no key that others can read, nor with one that cannot be opened.
+
+    Raises:
+        SettingsError: a key or the secret that opens it is open to others, or the secret is missing.
+    """
+    check_private(wallet.current.key)
+    check_private(wallet.spare.key)
+    if not wallet.current.plain:
+        wallet.vault.password()
+
+
+def _renewing(
+    settings: Settings, file: Path, wallet: Wallet, link: Link, https: DeviceHttps, times: Timekeeper
+) -> Renewing:
+    chosen = settings.certificate
+    return Renewing(
+        wallet=wallet,
+        link=link,
+        api=https,
+        desk=ChildDesk(file),
+        token_file=settings.token_file,
+        limits=Limits(
+            renew_at_share=chosen.renew_at_share,
+            renew_jitter_share=chosen.renew_jitter_share,
+            trial_s=chosen.trial_s,
+            retry_s=chosen.retry_s,
+            retry_max_s=chosen.retry_max_s,
+            refused_s=chosen.refused_s,
+            token_look_s=chosen.token_look_s,
+        ),
+        chance=random.Random(),  # noqa: S311 jitter, not a secret
+        utc_s=times.utc_s,
+        told_time=times.told,
+        renewed=times.renewed,
+        update_on_trial=lambda: is_on_trial(settings, os.environ),
+    )
+
+
 def _link(
-    settings: Settings, who: Identity, journal: SqliteJournal, boot: str, reserve: Reserve, stamp: Stamp
+    settings: Settings,
+    wallet: Wallet,
+    journal: SqliteJournal,
+    boot: str,
+    reserve: Reserve,
+    stamp: Stamp,
+    times: Timekeeper,
 ) -> Link:
     broker, outbox = settings.broker, settings.outbox
     transport = MqttTransport(
@@ -253,7 +328,7 @@ def _link(
         port=broker.port,
         client_id=settings.device,
         keepalive_s=broker.keepalive_s,
-        context=(lambda: mutual(who)) if broker.tls else None,
+        context=wallet.context if broker.tls else None,
     )
     return Link(
         device=settings.device,
@@ -269,6 +344,8 @@ def _link(
         chance=random.Random(),  # noqa: S311 jitter, not a secret
         reserve=reserve,
         stamp=stamp,
+        floor_ms=times.floor_ms,
+        clock_ms=times.best_ms,
     )
 
 
@@ -330,7 +407,12 @@ def _recordings(settings: Settings, recorder: Recorder, link: Link, https: Devic
 
 
 def _operations(
-    settings: Settings, link: Link, https: DeviceHttps, end: End, board: BoardTarget | None
+    settings: Settings,
+    link: Link,
+    https: DeviceHttps,
+    end: End,
+    board: BoardTarget | None,
+    renewing: Renewing,
 ) -> dict[str, Operation]:
     started = time.monotonic()
 
@@ -342,6 +424,7 @@ def _operations(
             "outbox": msgspec.to_builtins(link.counts),
             "malformed": link.malformed,
             "clock_skew_ms": https.clock_skew_ms,
+            "certificate": renewing.facts,
             "board_firmware": board and board.known,
             "settings": _shown(settings),
         }
@@ -359,6 +442,7 @@ def _shown(settings: Settings) -> dict[str, Any]:
     """The settings that a bundle may show: secrets are files, and commands may carry anything."""
     found: dict[str, Any] = msgspec.to_builtins(settings, enc_hook=str)
     found.pop("token_file")
+    found["certificate"].pop("key_file")
     for command in ("microphone_command", "floor_command"):
         (found.get("recorder") or {}).pop(command, None)
     return found

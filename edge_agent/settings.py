@@ -120,6 +120,26 @@ class Recorder(_Section, frozen=True, kw_only=True):
     upload_bytes_per_s: Annotated[int, msgspec.Meta(ge=0)] = 4_000_000
 
 
+class Certificate(_Section, frozen=True, kw_only=True):
+    """The device's certificate: under which secret its key lies on the disk, and when it is renewed.
+
+    `key_file` (mode 0600) holds the key-encryption key; without one the device makes its own, in `data_dir`.
+    A certificate is renewed once `renew_at_share` of its life and by chance up to `renew_jitter_share` more
+    are over. A new one that has not connected within `trial_s` is put back. After a failure it is tried again
+    within `retry_s`, twice as long after each further one, up to `retry_max_s`; who was refused waits
+    `refused_s`, and a new token is looked for each `token_look_s`.
+    """
+
+    key_file: Path | None = None
+    renew_at_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 2 / 3
+    renew_jitter_share: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.05
+    trial_s: Seconds = 60.0
+    retry_s: Seconds = 60.0
+    retry_max_s: Seconds = 3600.0
+    refused_s: Seconds = 1800.0
+    token_look_s: Seconds = 5.0
+
+
 class Updates(_Section, frozen=True, kw_only=True):
     """Updates of this device: none without `root_file`, the root of the repository's keys that it trusts.
 
@@ -150,6 +170,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     outbox: Outbox = Outbox()
     kiosk: Kiosk | None = None
     recorder: Recorder | None = None
+    certificate: Certificate = Certificate()
     updates: Updates = Updates()
 
 

@@ -11,6 +11,7 @@ TOGETHER = {
     "tests/ansible/test_booted.py": "machines",
     "tests/ansible/test_lab.py": "machines",
     "tests/system/": "city",
+    "tests/conformance/": "things",
     "tests/cloud/test_api.py": "exposed",
     "tests/cloud/test_hostile_devices.py": "exposed",
 }

@@ -23,7 +23,7 @@ HOURS_PATH = "/api/v1/expected-off"
 LISTED_MAX = 100
 PLANS_MAX = 200
 Number = Annotated[int, Path(ge=1, le=POSITION_MAX)]
-Name = Annotated[str, Path(min_length=1, max_length=120)]
+Name = Annotated[str, Query(min_length=1, max_length=120)]
 Clock = Annotated[str, Field(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
@@ -156,7 +156,7 @@ def _hours(routes: APIRouter, sessions: sessionmaker[Session]) -> None:
         following = "{}:{}".format(*shown[-1]) if len(rest) > limit else None
         return PlanList(plans=[_plan(*key, plans[key]) for key in shown], next=following)
 
-    @routes.get(HOURS_PATH + "/{scope}/{name:path}")
+    @routes.get(HOURS_PATH + "/{scope}")
     def show_expected_off(scope: Literal["site", "device"], name: Name) -> PlanJson:
         try:
             with reading() as session:
@@ -164,7 +164,7 @@ def _hours(routes: APIRouter, sessions: sessionmaker[Session]) -> None:
         except RefusedError as error:
             raise ProblemError(404, str(error), code="not-found") from error
 
-    @routes.put(HOURS_PATH + "/{scope}/{name:path}")
+    @routes.put(HOURS_PATH + "/{scope}")
     def set_expected_off(
         request: Request, scope: Literal["site", "device"], name: Name, new: NewPlan
     ) -> PlanJson:

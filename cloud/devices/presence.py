@@ -11,9 +11,12 @@ from enum import StrEnum
 from typing import assert_never
 
 from contract.presence import PRESENCE
+from contract.twin import INTERVAL_USUAL_S
 
 COMINGS_MAX = 16
 """Greetings remembered of each device, to see that it flaps."""
+SAMPLES_LATE = 3
+SAMPLES_GONE = 5
 OFFLINE = PRESENCE.initial
 
 
@@ -35,7 +38,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True)
 class Limits:
-    """How long what takes, in seconds; a device sends a sample every 10 s.
+    """How long what takes, in seconds, of a device that sends a sample every 10 s.
 
     `will_holds_s`: who is back within it was never gone; longer than most reconnections (full jitter, first
     bounds 0.5 to 8 s). `late_after_s`: six samples are missing. `gone_after_s`: thirty are. `proof_after_s`:
@@ -49,6 +52,14 @@ class Limits:
     proof_after_s: float = 10.0
     flap_window_s: float = 600.0
     flaps: int = 3
+
+    def paced(self, sampling_s: float) -> "Limits":
+        """For a device that samples every `sampling_s`: three that are missing are late, five are gone."""
+        return replace(
+            self,
+            late_after_s=max(self.late_after_s, SAMPLES_LATE * sampling_s),
+            gone_after_s=max(self.gone_after_s, SAMPLES_GONE * sampling_s),
+        )
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,8 @@ class Known:
     """What is believed of one device, by the server's clock.
 
     `came_at` is the greeting of `connection` within `boot`, `ended_at` the word that this connection is over.
-    An agent that does not number its connections is in connection 0. `heard_at` is its last data.
+    An agent that does not number its connections is in connection 0. `heard_at` is its last data,
+    `sampling_s` how often there should be some, by its own word.
     """
 
     state: str = OFFLINE
@@ -76,6 +88,7 @@ class Known:
     ended_at: datetime | None = None
     heard_at: datetime | None = None
     comings: tuple[datetime, ...] = ()
+    sampling_s: float = INTERVAL_USUAL_S
 
 
 @dataclass(frozen=True)
@@ -115,7 +128,7 @@ def handle(known: Known, event: Event, now: datetime, ears: Ears, limits: Limits
             pass
         case _:
             assert_never(event)
-    verdict = _verdict(known, now, ears, limits)
+    verdict = _verdict(known, now, ears, limits.paced(known.sampling_s))
     if verdict is None:
         return known
     happened, cause = verdict

@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 
 from cloud.database.models.devices import Device
 from cloud.database.models.presence import PresenceEars, PresenceHeard, PresenceWords
+from cloud.database.models.twin import DeviceTwin
 from cloud.devices.presence import OFFLINE, Cause, Known
+from contract.twin import Section, sampling_s
 
 EARS_AGE_MAX = timedelta(seconds=30)
 """An ingest that has not said for so long that it listens does not listen."""
@@ -29,7 +31,8 @@ def load(session: Session, row: Device) -> Known:
     """What is believed of the device in `row`."""
     words = session.get(PresenceWords, row.device)
     heard = session.get(PresenceHeard, row.device)
-    return _known(row, words, heard.heard_at if heard else None)
+    reported = session.scalar(sa.select(DeviceTwin.reported).where(DeviceTwin.device == row.device))
+    return _known(row, words, heard.heard_at if heard else None, reported)
 
 
 def save(session: Session, row: Device, known: Known) -> None:
@@ -48,15 +51,21 @@ def save(session: Session, row: Device, known: Known) -> None:
 def everybody(session: Session) -> list[Standing]:
     """The whole fleet, without what is out of service."""
     rows = session.execute(
-        sa.select(Device, PresenceWords, PresenceHeard.heard_at)
+        sa.select(Device, PresenceWords, PresenceHeard.heard_at, DeviceTwin.reported)
         .outerjoin(PresenceWords, PresenceWords.device == Device.device)
         .outerjoin(PresenceHeard, PresenceHeard.device == Device.device)
+        .outerjoin(DeviceTwin, DeviceTwin.device == Device.device)
         .where(Device.decommissioned_at.is_(None))
         .order_by(Device.device)
     )
     return [
-        Standing(row.device, row.site, _known(row, words, heard), words.expected_until if words else None)
-        for row, words, heard in rows
+        Standing(
+            row.device,
+            row.site,
+            _known(row, words, heard, reported),
+            words.expected_until if words else None,
+        )
+        for row, words, heard, reported in rows
     ]
 
 
@@ -78,8 +87,16 @@ def data_since(session: Session, now: datetime) -> datetime | None:
     )
 
 
-def _known(row: Device, words: PresenceWords | None, heard_at: datetime | None) -> Known:
-    believed = Known(state=row.presence, since=row.presence_at, boot=row.boot, heard_at=heard_at)
+def _known(
+    row: Device, words: PresenceWords | None, heard_at: datetime | None, reported: Section | None
+) -> Known:
+    believed = Known(
+        state=row.presence,
+        since=row.presence_at,
+        boot=row.boot,
+        heard_at=heard_at,
+        sampling_s=sampling_s(reported or {}),
+    )
     if words is not None:
         return replace(
             believed,

@@ -25,12 +25,11 @@ is in `crl.pem` get in.
 PACKET_BYTES_MAX = 262_144
 """Twice the largest message of the contract, so that it is we who refuse and say why."""
 KEEPALIVE_S_MAX = 300
-QUEUED_MAX = 10_000
-"""Messages that wait for one client that is away; the newest are dropped, and sent again by their outbox."""
 MEMORY_BYTES_MAX = 1_073_741_824
-CONNECTIONS_MAX = 20_000
 SESSION_DAYS = 14
 AUTOSAVE_S = 30
+"""What waits is on the disk at SIGTERM and this often; what a kill costs is sent again by the outboxes."""
+FIGURES_S = 10
 
 INGEST_READS = frozenset({"telemetry"})
 INGEST_WRITES = frozenset({"ack"})
@@ -57,9 +56,7 @@ def write(
         _replace(out / "acl", access_rules(settings.root))
         _replace(
             out / "mosquitto.conf",
-            configuration(
-                home or out.resolve(), bind=bind, port=port, window=settings.receive_maximum, root=root
-            ),
+            configuration(settings, home or out.resolve(), bind=bind, port=port, root=root),
         )
     except OSError as error:
         raise SettingsError(
@@ -80,7 +77,7 @@ def access_rules(root: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def configuration(folder: Path, *, bind: str, port: int, window: int, root: bool) -> str:
+def configuration(settings: Broker, folder: Path, *, bind: str, port: int, root: bool) -> str:
     """The text of `mosquitto.conf` for files in `folder`."""
     # Started by root it becomes `mosquitto` or `nobody`, who can read neither the key nor write the data,
     # and says so nowhere.
@@ -100,12 +97,14 @@ persistence true
 persistence_location {folder}/data/
 autosave_interval {AUTOSAVE_S}
 persistent_client_expiration {SESSION_DAYS}d
+sys_interval {FIGURES_S}
 
 # A consumer that acknowledges after its write needs a window as large as its batch: 76 messages a second
 # were measured with 20, 10 000 with 1000.
-max_inflight_messages {window}
+max_inflight_messages {settings.receive_maximum}
 set_tcp_nodelay true
-max_queued_messages {QUEUED_MAX}
+# Beyond it the newest are dropped, and their senders told that they are taken; `$SYS` counts them.
+max_queued_messages {settings.queued_max}
 queue_qos0_messages false
 max_packet_size {PACKET_BYTES_MAX}
 max_keepalive {KEEPALIVE_S_MAX}
@@ -127,7 +126,7 @@ require_certificate true
 use_identity_as_username true
 use_username_as_clientid true
 tls_version tlsv1.2
-max_connections {CONNECTIONS_MAX}
+max_connections {settings.connections_max}
 """
 
 

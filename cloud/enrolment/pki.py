@@ -35,9 +35,14 @@ SERVICES = ("svc-control", "svc-ingest")
 RENEW_BEFORE = timedelta(days=30)
 """`prepare` makes a certificate anew that has less than this left."""
 ISSUING_RENEW_BEFORE = timedelta(days=800)
-"""More than anything lives that the issuing authority signs, so that nothing is cut short."""
+"""More than anything lives that the issuing authority signs, so that nothing is cut short. Who has taken the
+root's key away is warned from then on, and refused only in the last `RENEW_BEFORE`."""
 
 
+ROOT_NEEDED = (
+    "the issuing authority in {folder} has {days} days left, and the root's key is not in {root}; bring that "
+    "folder back, run `python -m cloud init`, and take it away again"
+)
 ONE_LEVEL = (
     "{folder} holds one authority for everything, as earlier releases made it, and goes on so; to have a "
     "root whose key is kept apart, begin with a new data_dir and enrol the devices again"
@@ -93,16 +98,18 @@ def _prepare_authorities(folder: Path, root: Path, now: datetime, key_file: Path
     if top is not None and not (folder / "root-crl.pem").exists():
         listed = top.revocations([], 1, now, authority.ROOT_AGE)
         keys.replace(folder / "root-crl.pem", listed.public_bytes(Encoding.PEM), 0o644)
-    issuing = folder / "issuing.pem"
     keys.encrypt(folder / "issuing.key", key_file)
-    if issuing.exists() and _certificate(issuing).not_valid_after_utc - now > ISSUING_RENEW_BEFORE:
+    left = timedelta()
+    if (folder / "issuing.pem").exists():
+        left = _certificate(folder / "issuing.pem").not_valid_after_utc - now
+    if left > ISSUING_RENEW_BEFORE:
         return
     if top is None:
-        raise SettingsError(
-            f"the issuing authority in {folder} is missing, or ends within {ISSUING_RENEW_BEFORE.days} days, "
-            f"and the root's key is not in {root}; bring that folder back, run `python -m cloud init`, and "
-            "take it away again"
-        )
+        sentence = ROOT_NEEDED.format(folder=folder, days=max(0, left.days), root=root)
+        if left <= RENEW_BEFORE:
+            raise SettingsError(sentence)
+        log.warning("root_key_needed", extra={"sentence": sentence})
+        return
     # The same key again, so that what it has signed stays good.
     known = (folder / "issuing.key").exists()
     key = keys.read(folder / "issuing.key", key_file) if known else ec.generate_private_key(ec.SECP256R1())

@@ -3,7 +3,7 @@
 A request is refused on its `rejected` topic with a code and a sentence; one that is no JSON is counted too.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -157,8 +157,9 @@ class Requests:
         except MalformedError as error:
             refused = refusal(message.device, name, Reason.MALFORMED, message.payload)
             arrivals.quarantine(message.session, refused, message.received_at)
-            code = ErrorCode.INVALID_REQUEST if _is_json(message.payload) else ErrorCode.INVALID_JSON
-            self._reject(message, name, Refusal(code, str(error)), "")
+            tree = _tree(message.payload)
+            code = ErrorCode.INVALID_REQUEST if tree is not None else ErrorCode.INVALID_JSON
+            self._reject(message, name, Refusal(code, str(error)), _token(tree))
             return None
 
     def _reject(self, message: Received, name: str, refusal: Refusal, token: str) -> None:
@@ -187,9 +188,15 @@ def _unknown(job: str) -> Refusal:
     return Refusal(ErrorCode.RESOURCE_NOT_FOUND, f"there is no execution of job {job} for this device")
 
 
-def _is_json(payload: bytes) -> bool:
+def _tree(payload: bytes) -> Any:
+    """What stands in `payload`; None where it is no JSON, or such that nobody means."""
     try:
-        msgspec.json.decode(payload)
+        return msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
+        return None
+
+
+def _token(tree: Any) -> str:
+    """The token of a request that is none: without it AWS's client waits for an answer that has come."""
+    token = tree.get("clientToken") if isinstance(tree, dict) else None
+    return token if isinstance(token, str) else ""

@@ -16,17 +16,20 @@ from sqlalchemy.orm import Session, sessionmaker
 from cloud.database.models.devices import Device
 from cloud.database.models.link import (
     DeclaredDrops,
+    DeclaredRange,
     ForgottenBoots,
     RefusalCount,
     Sighting,
     SkewRow,
     WatermarkRow,
 )
-from cloud.link.core import Counted, Declared, Numbers, reconcile
+from cloud.link.core import Counted, Declared, Drop, Mark, Numbers, place, reconcile
 from cloud.link.identity import is_shared
 
 FRESH_FOR = timedelta(seconds=5)
 """Many look at the same ledger; both databases are read once for all of them."""
+DEVICES_ASKED_MAX = 500
+"""Devices in one question; databases take no endless lists."""
 NOTHING = Numbers()
 Key = tuple[str, str, str]
 """Device, boot and lane."""
@@ -79,7 +82,7 @@ class Ledger:
 
 
 class Books:
-    """Reads both databases; several threads may ask. `telemetry` is None where there is none to be read."""
+    """Reads both databases; several threads may ask."""
 
     def __init__(
         self,
@@ -107,18 +110,22 @@ class Books:
                 sa.select(Device.device, Device.kind, Device.site).where(Device.decommissioned_at.is_(None))
             ).all()
             sightings = {row.device: row for row in session.scalars(sa.select(Sighting))}
-            declared = declared_of(session)
+            declared, drops = declared_of(session), drops_of(session)
+            marks = _marks(session, {device for device, _, _ in declared})
             sums, keyed = _sums(session), _keyed(session)
             refused = _refused(session)
         with self.telemetry() as session:
             skews = {row.device: row.skew_ms for row in session.scalars(sa.select(SkewRow))}
-            for device, counted in _sums(session).items():
-                sums[device] = sums.get(device, NOTHING).plus(counted)
+            for device, sent in _sums(session).items():
+                sums[device] = sums.get(device, NOTHING).plus(sent)
             keyed |= _keyed(session)
+            marks |= _marks(session, {device for device, _, _ in declared})
             for device, reasons in _refused(session).items():
                 refused.setdefault(device, Counter()).update(reasons)
         for key in keyed.keys() | declared.keys():
-            more = reconcile(keyed.get(key, Counted()), declared.get(key, Declared()))
+            counted = keyed.get(key, Counted())
+            said = place(declared.get(key, Declared()), counted, marks.get(key), drops.get(key, []))
+            more = reconcile(counted, said)
             sums[key[0]] = sums.get(key[0], NOTHING).plus(more)
         accounts = [
             _account(device, kind, site, sums, refused, skews, sightings, now)
@@ -164,13 +171,36 @@ def shared(returned_at: datetime | None, now: datetime) -> bool:
 
 def declared_of(session: Session, device: str | None = None) -> dict[Key, Declared]:
     """What devices declared as dropped, by device, boot and lane; of one device or of all."""
-    columns = (DeclaredDrops.device, DeclaredDrops.boot, DeclaredDrops.lane)
-    rows = sa.select(
-        *columns, sa.func.sum(DeclaredDrops.numbered), sa.func.sum(DeclaredDrops.unnumbered)
-    ).group_by(*columns)
+    d = DeclaredDrops
+    rows = sa.select(d.device, d.boot, d.lane, sa.func.sum(d.numbered), sa.func.sum(d.unnumbered)).group_by(
+        d.device, d.boot, d.lane
+    )
     if device is not None:
-        rows = rows.where(DeclaredDrops.device == device)
+        rows = rows.where(d.device == device)
     return {(name, boot, lane): Declared(int(n), int(u)) for name, boot, lane, n, u in session.execute(rows)}
+
+
+def drops_of(session: Session, device: str | None = None) -> dict[Key, list[Drop]]:
+    """The ranges that devices declared and that had numbers, by device, boot and lane."""
+    rows = sa.select(DeclaredRange).where(DeclaredRange.from_seq > 0)
+    if device is not None:
+        rows = rows.where(DeclaredRange.device == device)
+    found: dict[Key, list[Drop]] = {}
+    for row in session.scalars(rows):
+        drop = Drop(row.from_seq, row.to_seq, row.count)
+        found.setdefault((row.device, row.boot, row.lane), []).append(drop)
+    return found
+
+
+def _marks(session: Session, devices: Iterable[str]) -> dict[Key, Mark]:
+    """The watermarks of those devices that have declared something."""
+    found: dict[Key, Mark] = {}
+    ordered = sorted(devices)
+    for start in range(0, len(ordered), DEVICES_ASKED_MAX):
+        some = ordered[start : start + DEVICES_ASKED_MAX]
+        rows = session.scalars(sa.select(WatermarkRow).where(WatermarkRow.device.in_(some)))
+        found |= {(row.device, row.boot, row.lane): (row.seq, row.above) for row in rows}
+    return found
 
 
 def _sums(session: Session) -> dict[str, Numbers]:

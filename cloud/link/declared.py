@@ -13,7 +13,7 @@ from contract.messages import read
 
 BOOTS_MAX = 64
 """Boots kept apart of each device; those of older ones are added up under ''."""
-RANGES_MAX = 200
+RANGES_MAX = 500
 """Ranges kept of each device for people; all are counted."""
 
 
@@ -43,6 +43,15 @@ def _add(session: Session, device: str, each: DroppedRange, now: datetime) -> No
             | {"declared_at": now},
         )
     )
+    last = session.scalar(
+        sa.select(DeclaredRange)
+        .where(DeclaredRange.device == device)
+        .order_by(DeclaredRange.id.desc())
+        .limit(1)
+    )
+    if last is not None and _goes_on(last, each):
+        last.to_seq, last.count, last.declared_at = each.to_seq, last.count + each.count, now
+        return
     session.add(
         DeclaredRange(
             device=device,
@@ -55,6 +64,12 @@ def _add(session: Session, device: str, each: DroppedRange, now: datetime) -> No
             declared_at=now,
         )
     )
+
+
+def _goes_on(last: DeclaredRange, each: DroppedRange) -> bool:
+    """Whether a range begins where the last one ends, so that a long outage stays one range."""
+    same = (last.boot, last.lane, last.why) == (each.boot, each.lane.value, each.why.value)
+    return same and 0 < last.to_seq == each.from_seq - 1
 
 
 def _forget(session: Session, device: str) -> None:

@@ -18,8 +18,8 @@ from cloud.database.models.link import (
     SkewRow,
     WatermarkRow,
 )
-from cloud.link.books import Books, declared_of, shared
-from cloud.link.core import Counted, Declared, Numbers, gaps, reconcile
+from cloud.link.books import Books, Key, declared_of, drops_of, shared
+from cloud.link.core import Counted, Declared, Drop, Numbers, gaps, place, reconcile
 
 BOOTS_SHOWN = 64
 GAPS_SHOWN = 5
@@ -39,7 +39,7 @@ class BootAccount:
 
 
 @dataclass(frozen=True)
-class Drop:
+class Told:
     """One range that the device declared; both ends are 0 where the messages never had a number."""
 
     boot: str
@@ -63,7 +63,7 @@ class DeviceLedger:
     boots: list[BootAccount]
     forgotten_boots: int
     why: Mapping[str, int]
-    drops: list[Drop]
+    drops: list[Told]
     refused: Mapping[str, int]
     skew_ms: int | None
     skew_at: datetime | None
@@ -78,7 +78,7 @@ def read(books: Books, device: str) -> DeviceLedger | None:
         if session.get(Device, device) is None:
             return None
         boots, old = _rows(session, device)
-        declared = declared_of(session, device)
+        declared, dropped = declared_of(session, device), drops_of(session, device)
         why = _why(session, device)
         drops = _drops(session, device)
         refused = Counter(_refused(session, device))
@@ -87,7 +87,7 @@ def read(books: Books, device: str) -> DeviceLedger | None:
         more, older = _rows(session, device)
         refused.update(_refused(session, device))
         skew = session.get(SkewRow, device)
-    accounts = [_account(row, declared) for row in [*boots, *more]]
+    accounts = [_account(row, declared, dropped) for row in [*boots, *more]]
     known = {(account.boot, account.lane) for account in accounts}
     forgotten = [*old, *older]
     rest = _beyond(declared, known, forgotten)
@@ -102,7 +102,7 @@ def read(books: Books, device: str) -> DeviceLedger | None:
         boots=accounts[:BOOTS_SHOWN],
         forgotten_boots=sum(row.boots for row in forgotten),
         why=why,
-        drops=drops,
+        drops=drops[:RANGES_SHOWN],
         refused=refused,
         skew_ms=skew.skew_ms if skew else None,
         skew_at=skew.changed_at if skew else None,
@@ -119,20 +119,27 @@ def _rows(session: Session, device: str) -> tuple[list[WatermarkRow], list[Forgo
     )
 
 
-def _account(row: WatermarkRow, declared: Mapping[tuple[str, str, str], Declared]) -> BootAccount:
+def _account(
+    row: WatermarkRow, declared: Mapping[Key, Declared], dropped: Mapping[Key, list[Drop]]
+) -> BootAccount:
+    key = row.device, row.boot, row.lane
+    drops = dropped.get(key, [])
+    whole = [(drop.first, drop.last) for drop in drops if drop.total == drop.last - drop.first + 1]
     counted = Counted(row.stored, row.refused, row.missing, row.dropped, row.given_up, row.repeated)
     return BootAccount(
         boot=row.boot,
         lane=row.lane,
         seq=row.seq,
-        numbers=reconcile(counted, declared.get((row.device, row.boot, row.lane), Declared())),
-        gaps=gaps(row.seq, row.above, GAPS_SHOWN),
+        numbers=reconcile(
+            counted, place(declared.get(key, Declared()), counted, (row.seq, row.above), drops)
+        ),
+        gaps=gaps(row.seq, row.above, whole, GAPS_SHOWN),
         moved_at=row.moved_at,
     )
 
 
 def _beyond(
-    declared: Mapping[tuple[str, str, str], Declared],
+    declared: Mapping[Key, Declared],
     known: set[tuple[str, str]],
     forgotten: list[ForgottenBoots],
 ) -> list[Numbers]:
@@ -142,8 +149,11 @@ def _beyond(
         for row in forgotten
     }
     said = {(boot, lane): each for (_, boot, lane), each in declared.items() if (boot, lane) not in known}
-    keys = old.keys() | said.keys()
-    return [reconcile(old.get(key, Counted()), said.get(key, Declared())) for key in keys]
+    found = []
+    for key in old.keys() | said.keys():
+        counted = old.get(key, Counted())
+        found.append(reconcile(counted, place(said.get(key, Declared()), counted, None, [])))
+    return found
 
 
 def _why(session: Session, device: str) -> dict[str, int]:
@@ -152,11 +162,11 @@ def _why(session: Session, device: str) -> dict[str, int]:
     return {why: int(n) for why, n in session.execute(rows.group_by(DeclaredDrops.why))}
 
 
-def _drops(session: Session, device: str) -> list[Drop]:
+def _drops(session: Session, device: str) -> list[Told]:
     rows = sa.select(DeclaredRange).where(DeclaredRange.device == device)
-    newest = rows.order_by(DeclaredRange.id.desc()).limit(RANGES_SHOWN)
+    newest = rows.order_by(DeclaredRange.id.desc())
     return [
-        Drop(row.boot, row.lane, row.from_seq, row.to_seq, row.count, row.why, row.declared_at)
+        Told(row.boot, row.lane, row.from_seq, row.to_seq, row.count, row.why, row.declared_at)
         for row in session.scalars(newest)
     ]
 

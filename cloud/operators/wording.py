@@ -36,6 +36,8 @@ ACTIONS = {
     "put-seat": N_("Put somebody on a seat"),
     "import-seats": N_("Imported a list of seats"),
     "remove-seat": N_("Removed a seat"),
+    "change-settings": N_("Changed the settings of a device"),
+    "delete-twin": N_("Deleted the settings of a device"),
     "assign-update": N_("Ordered an update"),
     "cancel-update": N_("Cancelled an update"),
     "deliver-document": N_("Decided that a paper was delivered"),
@@ -55,7 +57,7 @@ def action_text(action: str) -> str | None:
 SCOPES = {
     "status:read": N_("See the state of the fleet"),
     "devices:read": N_("See the devices"),
-    "devices:write": N_("Acknowledge incidents, set hours off, announce a maintenance"),
+    "devices:write": N_("Acknowledge incidents, set hours off, announce a maintenance, change settings"),
     "jobs:read": N_("See jobs and diagnostics"),
     "jobs:write": N_("Order and cancel jobs"),
     "updates:read": N_("See updates"),

@@ -13,6 +13,7 @@ from cloud import arrivals
 from cloud.broker_figures import Broker, BrokerFigures
 from cloud.database.models.devices import Device
 from cloud.database.models.presence import PresenceWords
+from cloud.database.models.twin import DeviceTwin
 from cloud.telemetry import control_metrics
 from cloud.telemetry.charts import Chart, chart, spark
 from cloud.telemetry.control_metrics import Incidents
@@ -20,6 +21,7 @@ from cloud.telemetry.health import Concern, concerns
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.store import Last, TelemetryStore, floor_ms
 from cloud.telemetry.wording import METRICS, SCALES
+from contract.twin import INTERVAL_USUAL_S, sampling_s
 
 FRESH_FOR = timedelta(seconds=2)
 """Many people look at the same page; the store is asked once for all of them."""
@@ -171,6 +173,8 @@ class Watch:
             devices = sorted(rows_of_fleet, key=lambda row: row.device)  # pages compare as Python does
             refused = Counter(arrivals.refusals(session))
             words = {row.device: row for row in session.scalars(sa.select(PresenceWords))}
+            twins = session.execute(sa.select(DeviceTwin.device, DeviceTwin.reported))
+            paces = {device: sampling_s(reported) for device, reported in twins}
             incidents = control_metrics.incidents(session, now, self._begun)
         figures = self._ledger.figures(now)
         refused.update(figures.refused)
@@ -178,7 +182,13 @@ class Watch:
             [device.device for device in devices], _ms(now - LOOK_BACK), _ms(now + AHEAD_MAX)
         )
         rows = [
-            self._row(device, words.get(device.device), latest.get(device.device, {}), now)
+            self._row(
+                device,
+                words.get(device.device),
+                latest.get(device.device, {}),
+                paces.get(device.device, INTERVAL_USUAL_S),
+                now,
+            )
             for device in devices
         ]
         waiting = sum(row.latest["outbox_waiting"].value for row in rows if "outbox_waiting" in row.latest)
@@ -197,7 +207,12 @@ class Watch:
         return self._figures.now(now) if self._figures is not None else None
 
     def _row(
-        self, device: Device, words: PresenceWords | None, latest: Mapping[str, Last], now: datetime
+        self,
+        device: Device,
+        words: PresenceWords | None,
+        latest: Mapping[str, Last],
+        pace_s: float,
+        now: datetime,
     ) -> Row:
         online = device.presence != "offline"
         expected_until = words.expected_until if words is not None and not online else None
@@ -219,6 +234,7 @@ class Watch:
                 online,
                 latest,
                 now,
+                sampling_s=pace_s,
                 flapping=words is not None and words.cause == "flapping",
                 expected_off=expected_until is not None,
             ),

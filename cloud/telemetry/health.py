@@ -5,9 +5,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from cloud.telemetry.store import Last
+from contract.twin import INTERVAL_USUAL_S
 
 SILENT_AFTER = timedelta(seconds=60)
 """A connected device sends every 10 s; six are missing."""
+SAMPLES_SILENT = 3
+"""Missing samples of a device that sends less often."""
 DISK_PCT = 90.0
 MEMORY_PCT = 95.0
 TEMPERATURE_C = 80.0
@@ -40,20 +43,22 @@ def concerns(
     latest: Mapping[str, Last],
     now: datetime,
     *,
+    sampling_s: float = INTERVAL_USUAL_S,
     flapping: bool = False,
     expected_off: bool = False,
 ) -> list[Concern]:
     """What is wrong with one device; nothing means that it is well.
 
     Of a device that is not connected only that is said, unless it is off as expected: its values are old. A
-    wrong clock is reckoned with when its samples' age is judged.
+    wrong clock is reckoned with when its samples' age is judged, and that it sends every `sampling_s`.
     """
     if not online:
         return [] if expected_off else [Concern.OFFLINE]
     found = [Concern.FLAPPING] if flapping else []
     skew = latest["clock_skew_ms"].value if "clock_skew_ms" in latest else 0.0
     seen = max((last.at - skew for last in latest.values()), default=0)
-    if now.timestamp() * 1000 - seen > SILENT_AFTER.total_seconds() * 1000:
+    silent_s = max(SILENT_AFTER.total_seconds(), SAMPLES_SILENT * sampling_s)
+    if now.timestamp() * 1000 - seen > silent_s * 1000:
         found.append(Concern.SILENT)
 
     def value(metric: str) -> float | None:

@@ -7,27 +7,30 @@ import base64
 import binascii
 import json
 import ssl
+from collections.abc import Callable
 from http.client import HTTPException
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from contract.enrolment import EST_PREFIX
 from edge_agent.errors import MalformedError, RefusedError, UnavailableError
-from edge_agent.link.https import connect
-from edge_agent.link.identity import server_trust
+from edge_agent.link.https import connect, server_ms
 
+REQUEST_HEADERS = {"Content-Type": "application/pkcs10", "Content-Transfer-Encoding": "base64"}
+ENROL_ANEW = "make a new token with `python -m cloud enrol-token` and write it to the token file"
 ANSWER_BYTES_MAX = 100_000
 SENTENCE_LENGTH_MAX = 300
 """Of what a refusing server says, this much is repeated."""
 
 
 class EstClient:
-    """The bootstrap listener at `url`; who it is, is proven by the authority in the file `trusted`."""
+    """The bootstrap listener at `url`; `trust` makes the context that says who is trusted and who we are."""
 
-    def __init__(self, url: str, trusted: Path, timeout_s: float) -> None:
+    def __init__(self, url: str, trust: Callable[[], ssl.SSLContext], timeout_s: float) -> None:
         self._url = url.rstrip("/")
-        self._trusted = trusted
+        self._trust = trust
         self._timeout_s = timeout_s
+        self.server_ms: int | None = None
+        """What the server's clock said at the last answer, in ms since 1970 UTC."""
 
     def authorities(self) -> bytes:
         """`cacerts`: the authority's certificates, PKCS#7 in DER.
@@ -46,17 +49,22 @@ class EstClient:
             MalformedError: the answer is no PKCS#7.
         """
         credentials = base64.b64encode(f"{device}:{token}".encode()).decode()
-        headers = {
-            "Content-Type": "application/pkcs10",
-            "Content-Transfer-Encoding": "base64",
-            "Authorization": f"Basic {credentials}",
-        }
+        headers = REQUEST_HEADERS | {"Authorization": f"Basic {credentials}"}
         return self._ask("POST", "simpleenroll", base64.b64encode(request), headers)
+
+    def renew(self, request: bytes) -> bytes:
+        """`simplereenroll`: as `enrol`, for who shows its present certificate.
+
+        Raises:
+            RefusedError: the certificate was revoked, replaced, or expired too long ago.
+            UnavailableError, MalformedError: as `enrol`.
+        """
+        return self._ask("POST", "simplereenroll", base64.b64encode(request), REQUEST_HEADERS)
 
     def _ask(self, method: str, operation: str, body: bytes, headers: dict[str, str]) -> bytes:
         base = urlsplit(self._url).path
         path = f"{base}{EST_PREFIX}/{operation}"
-        context = server_trust(self._trusted)
+        context = self._trust()
         try:
             connection = connect(self._url, context, self._timeout_s)
             try:
@@ -67,13 +75,14 @@ class EstClient:
                 connection.close()
         except ssl.SSLCertVerificationError as error:
             raise RefusedError(
-                f"{self._url} shows a certificate that {self._trusted} does not vouch for "
+                f"{self._url} shows a certificate that the device's ca.pem does not vouch for "
                 f"({error.verify_message}); copy the fleet's present ca.pem to the device"
             ) from error
         except (OSError, HTTPException) as error:
             raise UnavailableError(
                 f"{self._url} does not answer: {error or type(error).__name__}; it is tried again"
             ) from error
+        self.server_ms = server_ms(response.getheader("Date"))
         _check(response.status, data, operation)
         return _decoded(data, operation)
 
@@ -85,10 +94,8 @@ def _check(status: int, data: bytes, operation: str) -> None:
         raise UnavailableError(f"{operation}: the control plane answered {status}; it is tried again")
     said = _sentence(data)
     if status in (401, 403):
-        raise RefusedError(
-            f"the enrolment token was not taken ({status}{said}); make a new one with "
-            "`python -m cloud enrol-token` and write it to the token file"
-        )
+        what = "enrolment token" if operation == "simpleenroll" else "device's certificate"
+        raise RefusedError(f"the {what} was not taken ({status}{said}); {ENROL_ANEW}")
     raise RefusedError(f"{operation} was refused ({status}{said})")
 
 

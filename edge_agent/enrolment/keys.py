@@ -3,7 +3,6 @@
 The only module of the agent that needs `cryptography` (10 MB of memory); it runs in a process that ends.
 """
 
-import os
 from pathlib import Path
 
 from cryptography import x509
@@ -13,24 +12,53 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import NameOID
 
-from edge_agent.errors import MalformedError
+from edge_agent.errors import MalformedError, SettingsError
+from edge_agent.files import write_durably
 
 PEM = serialization.Encoding.PEM
 
 
-def own_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """The key in `path`; made and written down (mode 0600) if there is none that can be read."""
-    try:
-        found = serialization.load_pem_private_key(path.read_bytes(), None)
-        if isinstance(found, ec.EllipticCurvePrivateKey):
-            return found
-    except (FileNotFoundError, ValueError, TypeError):
-        pass  # none yet, or one that nobody can use: no certificate hangs on it
+def own_key(path: Path, password: bytes) -> ec.EllipticCurvePrivateKey:
+    """The key in `path`; made and written down, encrypted, if there is none that can be read.
+
+    Raises:
+        UnavailableError: the disk does not take it.
+    """
+    found = _readable(path, password)
+    if found is not None:
+        return found
     key = ec.generate_private_key(ec.SECP256R1())
-    write_durably(
-        path, key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    write_durably(path, _encrypted(key, password))
     return key
+
+
+def encrypt(path: Path, password: bytes) -> None:
+    """Put the key in `path`, which lies there in plain, under `password`; one rename.
+
+    Raises:
+        SettingsError: there is no key that can be read.
+        UnavailableError: the disk does not take it.
+    """
+    key = _readable(path, password)
+    if key is None:
+        raise SettingsError(f"{path} holds no key that can be read; remove it and enrol again")
+    write_durably(path, _encrypted(key, password))
+
+
+def _readable(path: Path, password: bytes) -> ec.EllipticCurvePrivateKey | None:
+    try:
+        content = path.read_bytes()
+        found = serialization.load_pem_private_key(content, password if b"ENCRYPTED" in content else None)
+    except (FileNotFoundError, ValueError, TypeError):
+        return None  # none yet, or one that nobody can use: no certificate hangs on it
+    return found if isinstance(found, ec.EllipticCurvePrivateKey) else None
+
+
+def _encrypted(key: ec.EllipticCurvePrivateKey, password: bytes) -> bytes:
+    """PKCS#8 (RFC 5958), PBES2 with AES-256; the password is a random key, so that few rounds do."""
+    return key.private_bytes(
+        PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(password)
+    )
 
 
 def request(key: ec.EllipticCurvePrivateKey, device: str) -> bytes:
@@ -58,24 +86,6 @@ def issued(
     raise MalformedError(
         f"the control plane sent no certificate for {device} and this device's key; ask its operators"
     )
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Replace `path` by a file of mode 0600 that is whole or not there, whenever the power goes."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _certificates(der: bytes) -> list[x509.Certificate]:

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -11,7 +11,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
 from edge_agent.errors import MalformedError, SettingsError, UnavailableError
-from edge_agent.link.identity import Identity, mutual
+from edge_agent.link.identity import Shows
 
 ANSWER_BYTES_MAX = 32_000_000
 """A larger answer is refused; a sealed document has tens of kilobytes."""
@@ -30,13 +30,21 @@ class Answer:
 class DeviceHttps:
     """Requests to the control plane's device listener; each one is a connection of its own.
 
-    The certificate is read at each request, so that a renewed one is used from its first second.
+    The certificate is read at each request, so that a renewed one is used from its first second. `told_time`
+    is called on the event loop with the server's time (ms since 1970 UTC, to half a second) of each answer.
     """
 
-    def __init__(self, url: str, identity: Identity, timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        shows: Shows,
+        timeout_s: float,
+        told_time: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._url = url
-        self._identity = identity
+        self._shows = shows
         self._timeout_s = timeout_s
+        self._told_time = told_time
         self.clock_skew_ms: int | None = None
         """This device's clock minus the server's at the last answer, to half a second; None before it."""
 
@@ -69,15 +77,17 @@ class DeviceHttps:
         self, method: str, path: str, body: bytes | Iterable[bytes] | None, headers: dict[str, str]
     ) -> Answer:
         ask = partial(self._exchange, method, path, body, headers)
-        answer, skew_ms = await asyncio.to_thread(ask)
-        if skew_ms is not None:
-            self.clock_skew_ms = skew_ms
+        answer, times = await asyncio.to_thread(ask)
+        if times is not None:
+            here_ms, there_ms = times
+            self.clock_skew_ms = here_ms - there_ms
+            self._told_time(there_ms)
         return answer
 
     def _exchange(
         self, method: str, path: str, body: bytes | Iterable[bytes] | None, headers: dict[str, str]
-    ) -> tuple[Answer, int | None]:
-        context = mutual(self._identity)
+    ) -> "tuple[Answer, tuple[int, int] | None]":
+        context = self._shows.context()
         try:
             connection = connect(self._url, context, self._timeout_s)
             try:
@@ -96,7 +106,9 @@ class DeviceHttps:
         if len(data) > ANSWER_BYTES_MAX:
             raise MalformedError(f"{method} {self._url}{path}: more than {ANSWER_BYTES_MAX} bytes came back")
         found = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, found, data), _skew_ms(found.get("date"), (before + after) / 2)
+        there_ms = server_ms(found.get("date"))
+        times = None if there_ms is None else (round((before + after) * 500), there_ms)
+        return Answer(response.status, found, data), times
 
 
 def connect(url: str, context: ssl.SSLContext, timeout_s: float) -> HTTPConnection:
@@ -111,12 +123,11 @@ def connect(url: str, context: ssl.SSLContext, timeout_s: float) -> HTTPConnecti
     return HTTPSConnection(parts.hostname, parts.port or 443, timeout=timeout_s, context=context)
 
 
-def _skew_ms(date: str | None, here_s: float) -> int | None:
-    """A `Date` header has whole seconds, cut off: on average the server's clock is half a second further."""
+def server_ms(date: str | None) -> int | None:
+    """The time of a `Date` header, which has whole seconds, cut off: on average it is half a second later."""
     if date is None:
         return None
     try:
-        there_s = parsedate_to_datetime(date).timestamp() + 0.5
+        return round(parsedate_to_datetime(date).timestamp() * 1000) + 500
     except ValueError:
         return None
-    return round((here_s - there_s) * 1000)

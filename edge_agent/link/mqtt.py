@@ -20,7 +20,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from contract.messages import MESSAGE_BYTES_MAX
-from edge_agent.errors import SettingsError
+from edge_agent.errors import SettingsError, UnavailableError
+from edge_agent.link.identity import JudgedSocket
 
 SESSION_EXPIRY_S = 3600
 """How long the broker keeps what it has for this device; the outbox and the jobs ask anew anyway."""
@@ -173,7 +174,7 @@ class _Connection:
                 self._post(Down("refused", str(error)))
             except ssl.SSLError as error:
                 self._post(Down("refused", f"TLS: {error.reason or error}"))
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, UnavailableError) as error:
                 self._post(Down("unavailable", str(error) or type(error).__name__))
             else:
                 self.client.loop_start()
@@ -227,7 +228,7 @@ class _Connection:
         report(event)
 
 
-class _VerdictSocket(ssl.SSLSocket):
+class _VerdictSocket(JudgedSocket):
     """Waits after the handshake for what the broker says of our certificate.
 
     In TLS 1.3 the client is done before the server has judged it; a refusal comes as an alert where the

@@ -94,10 +94,15 @@ class _Told:
 _Item = _Order | o.Acked | o.Undatable | o.ReserveMade | _Redial | _Told
 
 
+def _machine_ms() -> int:
+    return int(time.time() * 1000)
+
+
 class Link:
     """The link of one device; see `edge_agent.ports.Link` for what each call promises.
 
-    `floor_ms` says which time has surely passed (ms since 1970 UTC): a clock that says less is not trusted.
+    `clock_ms` is the device's clock (ms since 1970 UTC), right or wrong; `floor_ms` says which time has
+    surely passed: a clock that says less is not trusted.
     """
 
     def __init__(
@@ -115,6 +120,7 @@ class Link:
         reserve: Reserve | None = None,
         stamp: Stamp | None = None,
         floor_ms: Callable[[], int] = lambda: AT_MIN_MS,
+        clock_ms: Callable[[], int] = _machine_ms,
     ) -> None:
         self._device = device
         self._kind = kind
@@ -124,11 +130,12 @@ class Link:
         self._journal = journal
         self._transport = transport
         self._floor_ms = floor_ms
+        self._clock_ms = clock_ms
         self._stamp = stamp or Stamp(time.monotonic())
-        self._stamp.look(_clock_ms(), floor_ms(), time.monotonic())
+        self._stamp.look(clock_ms(), floor_ms(), time.monotonic())
         self._dated = self._stamp.trusted
         kept = [row for row in journal.kept() if row.boot != boot]
-        stored = stored_rows(kept, time.monotonic(), _clock_ms() if self._dated else None)
+        stored = stored_rows(kept, time.monotonic(), clock_ms() if self._dated else None)
         self._outbox = o.Outbox(boot, stored, bounds, journal.pending(), clock_trusted=self._dated)
         self._keeper = Keeper(journal, reserve or NoReserve(), self._outbox)
         self._reconnection = r.Reconnection(chance, time.monotonic())
@@ -166,7 +173,7 @@ class Link:
 
     def stamp(self) -> int:
         """The moment for a sample; see `edge_agent.ports.Link`."""
-        return self._stamp.now(_clock_ms(), self._floor_ms(), time.monotonic())
+        return self._stamp.now(self._clock_ms(), self._floor_ms(), time.monotonic())
 
     async def send(
         self, topic_name: str, ids: Mapping[str, str], body: msgspec.Struct, *, lane: Lane, must: bool
@@ -196,7 +203,7 @@ class Link:
 
     def publish_live(self, topic_name: str, ids: Mapping[str, str], body: msgspec.Struct) -> None:
         """Publish `body` in an envelope of the live lane, at QoS 0; dropped while the link is down."""
-        now = _wall_ms()
+        now = self._at_least_ms()
         payload = seal(
             encode(body), boot=self._boot, lane=Lane.LIVE, seq=0, at=now, sent=now, historical=False
         )
@@ -391,7 +398,7 @@ class Link:
 
     async def _look_at_the_clock(self, now: float) -> list[o.Effect]:
         """Once the clock is trusted, write down when this boot began; only then may its samples go."""
-        self._stamp.look(_clock_ms(), self._floor_ms(), now)
+        self._stamp.look(self._clock_ms(), self._floor_ms(), now)
         if self._dated or self._stamp.origin is None:
             return []
         try:
@@ -409,14 +416,14 @@ class Link:
         for p in publishes:
             message = self._journal.read(p.boot, p.lane, p.seq)
             if message is not None:
-                at, body = as_sent(message, _wall_ms())
+                at, body = as_sent(message, self._at_least_ms())
                 payload = seal(
                     body,
                     boot=p.boot,
                     lane=p.lane,
                     seq=p.seq,
                     at=at,
-                    sent=_wall_ms(),
+                    sent=self._at_least_ms(),
                     historical=p.historical,
                     kept_from=p.kept_from,
                 )
@@ -429,7 +436,7 @@ class Link:
     def _presence(self, *, online: bool) -> Outgoing:
         presence = Presence(
             boot=self._boot,
-            at=_wall_ms(),
+            at=self._at_least_ms(),
             online=online,
             kind=self._kind,
             agent=self._agent,
@@ -460,19 +467,13 @@ class Link:
     def _told(self, dial: int, report: Up | Down | Arrived) -> None:
         self._put(_Told(dial, report))
 
+    def _at_least_ms(self) -> int:
+        """The device's clock, or what has surely passed, so that a message is still an envelope."""
+        return min(max(self._clock_ms(), self._floor_ms(), AT_MIN_MS), AT_MAX_MS)
+
     def _put(self, item: _Item) -> None:
         self._items.append(item)
         self._wake.set()
-
-
-def _clock_ms() -> int:
-    """The wall clock as it is."""
-    return int(time.time() * 1000)
-
-
-def _wall_ms() -> int:
-    """The wall clock; one that was never set says 2020, so that a message is still an envelope."""
-    return min(max(_clock_ms(), AT_MIN_MS), AT_MAX_MS)
 
 
 def _refused(order: _Order) -> RefusedError:

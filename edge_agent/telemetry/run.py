@@ -20,15 +20,34 @@ class Telemetry:
         self._link = link
         self._period_s = period_s
         self._readings = readings
+        self._paced = asyncio.Event()
+
+    @property
+    def period_s(self) -> float:
+        """The time from one sample to the next."""
+        return self._period_s
+
+    def pace(self, period_s: float) -> None:
+        """From now on sample every `period_s`, beginning at once."""
+        self._period_s = float(period_s)
+        self._paced.set()
 
     async def run(self) -> None:
         """Sample until cancelled; the beat does not drift with the time that a sample takes."""
-        started = time.monotonic()
-        beat = 0
         while True:
-            await self.sample(self._link.stamp())
-            beat = max(beat + 1, math.floor((time.monotonic() - started) / self._period_s))
-            await asyncio.sleep(max(0.0, started + beat * self._period_s - time.monotonic()))
+            self._paced.clear()
+            started, beat, period_s = time.monotonic(), 0, self._period_s
+            while not self._paced.is_set():
+                await self.sample(self._link.stamp())
+                beat = max(beat + 1, math.floor((time.monotonic() - started) / period_s))
+                await self._pause(started + beat * period_s - time.monotonic())
+
+    async def _pause(self, wait_s: float) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, wait_s)):
+                await self._paced.wait()
+        except TimeoutError:
+            pass  # the beat has come
 
     async def sample(self, stamp: int) -> None:
         """Take one sample at `stamp`, the link's word for now; it dates what was measured by no clock."""

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from http import HTTPStatus
 from http.client import HTTPException
@@ -27,7 +28,7 @@ from contract.errors import MalformedError
 from contract.updates import Component, UpdateCode, target_path
 from edge_agent.errors import AgentError, SettingsError, UnavailableError
 from edge_agent.link.https import connect
-from edge_agent.link.identity import identity, mutual
+from edge_agent.link.membership import membership
 from edge_agent.settings import Settings, load
 
 PREFIX = "/tuf"
@@ -72,12 +73,12 @@ class MutualTls(FetcherInterface):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._identity = identity(settings.data_dir, settings.cloud.ca_file)
+        self._wallet = membership(settings, _wall_ms).wallet
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         """The body of `url` in blocks; the status is looked at before the first."""
         cloud = self._settings.cloud
-        connection = connect(cloud.device_url, mutual(self._identity), cloud.timeout_s)
+        connection = connect(cloud.device_url, self._wallet.context(), cloud.timeout_s)
         try:
             connection.request("GET", urlsplit(url).path)
             response = connection.getresponse()
@@ -153,6 +154,10 @@ def fetch(settings: Settings, path: str) -> dict[str, object]:
         raise _judged(error, stage) from error
     except OSError as error:
         raise UnavailableError(f"{folder}: {error.strerror or error}; free some space") from error
+
+
+def _wall_ms() -> int:
+    return int(time.time() * 1000)  # noqa: TID251 - what the machine says, to be judged by the device's clock
 
 
 def _root(settings: Settings) -> bytes:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from contract.updates import Component
+from edge_agent.errors import MalformedError
 from edge_agent.ports import Link, Occupancy, Operation, SelfTest
 from edge_agent.settings import Settings
 from edge_agent.updates.agent_target import AgentTarget
@@ -45,7 +46,7 @@ def updates_of(
         return None
     targets: dict[Component, Target] = {
         Component.AGENT: AgentTarget(
-            Slots(Path(chosen.slots_dir or settings.data_dir / "slots")),
+            slots_of(settings),
             running=VERSION,
             launched=SLOT_VARIABLE in environ,
             kind=settings.kind,
@@ -66,6 +67,21 @@ def updates_of(
         chance=chance,
         limits=Limits(chosen.self_test_s, chosen.link_s, chosen.trial_s),
     )
+
+
+def is_on_trial(settings: Settings, environ: Mapping[str, str]) -> bool:
+    """Whether the version that runs, which the launcher has started, may still be taken back."""
+    if SLOT_VARIABLE not in environ:
+        return False
+    try:
+        return slots_of(settings).load().trial is not None
+    except MalformedError:
+        return False  # the launcher says so at the next start, and starts the base
+
+
+def slots_of(settings: Settings) -> Slots:
+    """Where the launcher finds releases."""
+    return Slots(Path(settings.updates.slots_dir or settings.data_dir / "slots"))
 
 
 def update_operations(updates: Updates) -> dict[str, Operation]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from edge_agent.link.identity import identity
 from simulators import people
 from simulators.city import processes
 from simulators.city.files import write_embedded_broker, write_private, write_toml
@@ -126,11 +127,10 @@ class City:
 
     def trust(self, device: str | None = None) -> ssl.SSLContext:
         """TLS that trusts the city's authority, and shows the certificate of `device`."""
-        context = ssl.create_default_context(cafile=str(self.folder.cloud / "pki" / "ca.pem"))
+        trusted = self.folder.cloud / "pki" / "ca.pem"
         if device is not None:
-            pki = self.folder.device(device) / "data" / "pki"
-            context.load_cert_chain(pki / "device.pem", pki / "device.key")
-        return context
+            return identity(self.folder.device(device) / "data", trusted).context()
+        return ssl.create_default_context(cafile=str(trusted))
 
     def linked(self, device: str) -> int:
         """How often a device has connected to the broker."""

@@ -189,13 +189,18 @@ class Broker:
             return
 
         def arrive() -> None:
-            if not self.up or connection.unsent:
+            if not self.up or connection.unsent or (presence and self._was_taken_over(connection)):
                 return
             connection.taken(packet)
             self._offer(connection.device, packet)
 
         presence = packet.topic == "presence"
         connection.up_wire.carry(arrive, lossy=not presence, ordered=presence)
+
+    def _was_taken_over(self, connection: Connection) -> bool:
+        """Whether the broker has closed this connection for a newer one: what was under way on it is lost."""
+        session = self._sessions.get(connection.device)
+        return session is not None and session.connection not in (None, connection)
 
     def _break(self, connection: Connection, *, half_open: bool, device_knows: bool) -> None:
         stream = self._faults.stream(Fault.HALF_OPEN)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from cloud.devices.presence import OFFLINE
 from cloud.documents.core import Attention, Hold
 from cloud.jobs.core import PENDING
-from cloud.watermark import ABOVE_MAX
+from cloud.link.core import Counted, Declared, Drop, Numbers, place, reconcile
+from cloud.watermark import ABOVE_MAX, Tally, missing
+from cloud.watermark import Key as Stream
 from contract.messages import Lane
 from contract.updates import UPDATE
 from edge_agent.link.reconnection import TAKEN_OVER_MAX_S, TAKEN_OVER_MIN_S
@@ -105,6 +107,11 @@ def ledger_equals_truth(scene: Scene) -> Iterator[str]:
         truth = stored.get((stream.device, stream.boot, stream.lane), 0)
         if count != truth:
             yield f"{stream} has {truth} messages, and its ledger says {count}"
+    for stream, tally in scene.cloud.db.tallies.items():
+        mark = scene.cloud.db.marks[stream]
+        told = tally.stored + tally.refused + tally.dropped + tally.given_up
+        if told != mark.seq + len(mark.above):
+            yield f"{stream} stands at {mark.seq} and {len(mark.above)} above, and its ledger tells of {told}"
     for device in scene.devices:
         if device.on and device.boot and device.outbox.dropped != device.dropped:
             yield f"{device.name} dropped {device.dropped} messages and counts {device.outbox.dropped}"
@@ -203,6 +210,11 @@ def nobody_dials_in_step(scene: Scene) -> Iterator[str]:
             yield f"{other} and {device} dialed together at {at:.3f} s"
 
 
+def wills_speak_for_themselves(scene: Scene) -> Iterator[str]:
+    """The will of an earlier connection ends no other."""
+    yield from scene.cloud.db.misled
+
+
 def boards_boot(scene: Scene) -> Iterator[str]:
     """A board that is switched on runs a whole version that is well, whatever an update is doing."""
     for updater in scene.updaters:
@@ -226,6 +238,7 @@ ALWAYS: tuple[Checker, ...] = (
     samples_are_dated,
     nobody_fights,
     nobody_dials_in_step,
+    wills_speak_for_themselves,
     boards_boot,
 )
 
@@ -302,6 +315,42 @@ def nothing_is_missing(scene: Scene) -> Iterator[str]:
                 yield f"{device.name} {_words(key)} was made, and neither arrived nor was dropped"
 
 
+def ledger_tells_every_message(scene: Scene) -> Iterator[str]:
+    """What devices made is stored or dropped, by the numbers that staff see; nothing is missing or lost."""
+    for device in scene.devices:
+        drops: dict[Stream, list[Drop]] = {}
+        # What a device has still to declare counts as declared: it would tell.
+        for each in [*scene.cloud.db.declared.get(device.name, ()), *device.disk.pending]:
+            if each.from_seq:
+                drop = Drop(each.from_seq, each.to_seq, each.count)
+                drops.setdefault(Stream(device.name, each.boot, each.lane), []).append(drop)
+        made = {Stream(device.name, boot, lane) for boot, lane, _ in device.disk.ever}
+        for stream in sorted(made | drops.keys()):
+            told = _ledger(scene, stream, drops.get(stream, []))
+            ever = {key for key in device.disk.ever if key[:2] == (stream.boot, stream.lane)}
+            stored = sum((device.name, key) in scene.cloud.db.stored for key in ever)
+            if told != Numbers(stored=stored, dropped=len(ever) - stored, repeated=told.repeated):
+                yield f"{stream} made {len(ever)}, of which {stored} are stored; the ledger says {told}"
+
+
+def _ledger(scene: Scene, stream: Stream, drops: list[Drop]) -> Numbers:
+    tally = scene.cloud.db.tallies.get(stream, Tally())
+    mark = scene.cloud.db.marks.get(stream)
+    counted = Counted(
+        tally.stored,
+        tally.refused,
+        missing(mark) if mark else 0,
+        tally.dropped,
+        tally.given_up,
+        tally.repeated,
+    )
+    declared = Declared(numbered=sum(drop.total for drop in drops))
+    known = scene.cloud.plant.placed_by(mark)
+    return reconcile(
+        counted, place(declared, counted, (known.seq, list(known.above)) if known else None, drops)
+    )
+
+
 def drops_are_declared(scene: Scene) -> Iterator[str]:
     """Whatever a device dropped is declared to the cloud once, and nothing else is."""
     for device in scene.devices:
@@ -362,6 +411,8 @@ def hall_is_heard(scene: Scene) -> Iterator[str]:
             continue
         since, until = (change.at.timestamp() * 1000 - START_MS for change in sitting.changes[-2:])
         device = next(each for each in scene.devices if each.name == sitting.device)
+        if device.taken_over and device.outbox.refused:
+            continue  # what was said while the outbox was full is derived later, from the sound
         up_ms = int(min(device.up_at * 1000 + 60_000, scene.healed_ms + BACK_MS_MAX))
         since, until = max(since, scene.healed_ms + 300_000, up_ms), until - 20_000
         lines = scene.cloud.captions.lines.values()
@@ -397,6 +448,7 @@ HEALED: tuple[Checker, ...] = (
     papers_and_money,
     nothing_is_missing,
     drops_are_declared,
+    ledger_tells_every_message,
     reserves_are_there,
     finals_arrive,
     recorders_follow,

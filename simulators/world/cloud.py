@@ -18,7 +18,7 @@ from cloud.jobs import core as k
 from cloud.telemetry.core import Member, sort_out
 from cloud.updates.core import BEGIN, Standing, take
 from cloud.watermark import Key as Stream
-from cloud.watermark import Verdict, Watermark
+from cloud.watermark import Tally, Verdict, Watermark, tally
 from contract import jobs as cj
 from contract.documents import Evidence, PrintJob
 from contract.errors import MalformedError as ContractMalformedError
@@ -63,11 +63,15 @@ class Database:
     stored: dict[tuple[str, Key], int] = field(default_factory=dict)
     arrived: Counter[Stream] = field(default_factory=Counter)
     """The ledger: messages that came for the first time."""
+    tallies: dict[Stream, Tally] = field(default_factory=dict)
+    """What became of every sequence, as the real ledger counts it."""
     declared: dict[str, list[DroppedRange]] = field(default_factory=dict)
     """What each device says that it dropped."""
     dates: dict[tuple[str, Key], int] = field(default_factory=dict)
     """When each sample was taken, as it says."""
     refused: Counter[str] = field(default_factory=Counter)
+    misled: list[str] = field(default_factory=list)
+    """Words on the end of one connection that were taken for the end of another."""
     presence: dict[str, w.Known] = field(default_factory=dict)
     facts: dict[str, d.Facts] = field(default_factory=dict)
     device_of: dict[str, str] = field(default_factory=dict)
@@ -264,7 +268,8 @@ class Cloud:
             new = self.plant.counts_anew or out.messages > 0
             found = device, (envelope.boot, envelope.lane, envelope.seq)
             at = out.points[0].at if out.points else envelope.at
-            self._store(device, envelope, key, mark, new, [lambda: self.db.dates.__setitem__(found, at)])  # noqa: B023 one key a message
+            dated = [lambda: self.db.dates.__setitem__(found, at)]  # noqa: B023 one key a message
+            self._store(device, envelope, key, mark, new, [*dated, self._counts(key, out.tallies[key])])
 
     def _keep_event(self, device: str, packet: Packet) -> None:
         try:
@@ -275,7 +280,8 @@ class Cloud:
         key = Stream(device, envelope.boot, envelope.lane)
         before = self.db.marks.get(key, Watermark())
         mark, verdict = self.plant.note(before, envelope.seq, envelope.kept_from)
-        changes: list[Action] = []
+        counted = tally(before, mark, verdict, envelope.seq, kept_from=envelope.kept_from)
+        changes: list[Action] = [self._counts(key, counted)]
         follow: list[d.Effect] = []
         document = ""
         if verdict is Verdict.NEW and packet.topic == "evidence":
@@ -302,6 +308,10 @@ class Cloud:
         if document:
             self._follow(document, follow)
 
+    def _counts(self, key: Stream, counted: Tally) -> Action:
+        """The change that adds `counted` to the ledger."""
+        return lambda: self.db.tallies.__setitem__(key, self.db.tallies.get(key, Tally()).plus(counted))
+
     def _store(
         self, device: str, envelope: Envelope, key: Stream, mark: Watermark, new: bool, changes: list[Action]
     ) -> None:
@@ -326,6 +336,12 @@ class Cloud:
         now = w.handle(known, event, self.now, EARS, w.Limits())
         if now == known:
             return
+        own = said.boot.startswith("boot-") and known.boot.startswith("boot-")  # and not a double's
+        earlier = own and (said.boot, connection) < (known.boot, known.connection)
+        if not said.online and earlier and now.ended_at != known.ended_at:
+            self.db.misled.append(
+                f"{device} was {known.boot} {known.connection}, {said.boot} {connection} ended"
+            )
         self._commit(lambda: self.db.presence.__setitem__(device, now))
         self._trace("cloud", f"{device} is {now.state}, {now.boot}")
         if now.came_at != known.came_at:

@@ -99,8 +99,8 @@ class Device:
         """When the link last came up."""
         self.refused_without_need = 0
         """Messages that must be kept, and were refused although the reserve was there."""
-        self.deletions: list[Key] = []
-        """What a full disk did not delete; it is deleted with the next write."""
+        self.deletions: dict[Key, bool] = {}
+        """What a full disk did not delete, and whether it is dropped; it is deleted with the next write."""
         self.true_ms: dict[Key, int] = {}
         """When each sample was really taken."""
         self._pending: tuple[DroppedRange, ...] = ()
@@ -178,7 +178,7 @@ class Device:
         self.starts += 1
         self.on = True
         self.dropped = 0
-        self.deletions = []
+        self.deletions = {}
         self._armed = {}
         self._connection = None
         self.run(self._start)
@@ -272,12 +272,12 @@ class Device:
             case o.Declare(seq, body, ranges, pending):
                 self._declare((self.boot, Lane.EVENTS, seq), body, ranges, pending)
             case o.Forget(boot, lane, seq):
-                self.deletions += self.disk.upto(boot, lane, seq)
+                self.deletions |= dict.fromkeys(self.disk.upto(boot, lane, seq), False) | self.deletions
                 self._written(None, None, must=True)
             case o.Drop(boot, lane, seq, pending):
                 self.dropped += 1
                 self.disk.dropped.add((boot, lane, seq))
-                self.deletions.append((boot, lane, seq))
+                self.deletions[boot, lane, seq] = True
                 self._pending = self.plant.pending(pending)
                 self._written(None, None, must=True)
             case o.Skip(pending):
@@ -307,7 +307,7 @@ class Device:
                 return False
             self.effect("release the reserve")
             return self._written(key, message, must=must)
-        self.deletions = []
+        self.deletions = {}
         self.sync()
         return True
 

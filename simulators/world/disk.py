@@ -5,7 +5,7 @@ a torn record is none; a file that is written over in its place, torn, is neithe
 """
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -126,14 +126,17 @@ class Disk:
         self,
         key: Key | None,
         message: Message | None,
-        deletions: Iterable[Key],
+        deletions: Mapping[Key, bool],
         pending: tuple[DroppedRange, ...],
     ) -> None:
-        """One transaction: append, delete, and replace what is pending; raises FullError."""
+        """One transaction: append, delete, and replace what is pending; raises FullError.
+
+        `deletions` say of each key whether it is dropped, and not forgotten because the cloud has it.
+        """
         self.room()
         before = self.pending
         gone = {each: self.messages.pop(each) for each in deletions if each in self.messages}
-        counted = {each for each in gone if each in self.dropped} - self.deleted
+        counted = {each for each in gone if deletions[each]} - self.deleted
         self.pending = pending
         self.deleted |= counted
         if key is not None and message is not None:

@@ -100,6 +100,10 @@ class Plant:
         """The watermark after a message of the events lane."""
         return note(mark, seq, kept_from=kept_from)
 
+    def placed_by(self, mark: Watermark | None) -> Watermark | None:
+        """The watermark by which declared drops are told from what came all the same."""
+        return mark
+
     def said(self, _known: Known, said: Said) -> Said:
         """What a word of a device's presence is taken for."""
         return said
@@ -262,6 +266,13 @@ class HighestSeen(Plant):
         return Watermark(max(seq, kept_from - 1)), Verdict.NEW
 
 
+class DeclaredIsDropped(Plant):
+    """What a device declares as dropped has not come."""
+
+    def placed_by(self, mark: Watermark | None) -> Watermark | None:  # noqa: ARG002
+        return None
+
+
 class BelievesAnyWill(Plant):
     """Offline is offline, whichever boot it speaks of."""
 
@@ -294,6 +305,7 @@ PLANTS: dict[str, Planted] = {
     "counts-every-arrival": Planted(Plant(counts_anew=True), ((F.DUPLICATION,),)),
     "one-lock": Planted(Plant(second_lock=False), ((F.DELAY,), (F.PARTITION,))),
     "highest-seen": Planted(HighestSeen(), ((F.REORDERING,),)),
+    "declared-is-dropped": Planted(DeclaredIsDropped(), ((F.LOSS,),)),
     "stays-down": Planted(Plant(notices_loss=False), ((F.LINK_CUT,),)),
     "believes-any-will": Planted(BelievesAnyWill(), ((F.HALF_OPEN, F.POWER_CUT),)),
     "drops-when-offline": Planted(DropsWhenOffline(), ((F.PARTITION,), (F.BROKER_KILL,))),

@@ -8,11 +8,20 @@ devices, Kiosk one of them.
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
 
+from contract.telemetry import (
+    BROKER_METRICS,
+    INCIDENT_METRICS,
+    INGEST_METRICS,
+    LEDGER_METRICS,
+    LINK_METRICS,
+    METRICS,
+    Metric,
+)
 from dashboards.dialects import INFLUXDB, VICTORIAMETRICS, Dialect
 from dashboards.fleet import FLEET
 from dashboards.kiosk import KIOSK
@@ -35,6 +44,11 @@ FLEETS = ((16, 2), (190, 10))
 DEVICES_A_SITE = 8
 VARIANTS = 64
 """Different samples of a device; they come again and again."""
+THEIRS = {"health": METRICS, "link": LINK_METRICS, "ledger": LEDGER_METRICS}
+OURS = {"ingest": INGEST_METRICS, "broker": BROKER_METRICS, "incident": INCIDENT_METRICS}
+"""Measurements with what they hold: of each device, and of the platform itself."""
+HARDWARE = {"printer_": "kiosk", "microphone_": "recorder", "recordings_": "recorder"}
+"""Whose metrics begin so; all others are of every device."""
 SETTLE_S = 60
 
 Ask = Callable[[str, bool], None]
@@ -96,7 +110,7 @@ def _seconds(board: Board, dialect: Dialect, ask: Ask) -> float:
     queries = [
         (interpolated(query, peak_s=STEP_S, **chosen), panel.drawing in {Drawing.LINES, Drawing.STATES})
         for panel in board.panels
-        if board is not KIOSK or panel.metric != "microphone_level_dbfs"
+        if board is not KIOSK or _of_kind(panel.metric, "kiosk")
         for query in dialect.queries(panel)
     ]
     taken = []
@@ -120,10 +134,10 @@ def _lines(kiosks: int, halls: int, since_s: int) -> Iterator[str]:
     for tick in range(DAY_S // PERIOD_S + 1):
         at_ms = (since_s + tick * PERIOD_S) * 1000
         for at, variants in enumerate(samples):
-            health, link = variants[(tick + at) % VARIANTS]
-            batch += (f"{health}{at_ms}", f"{link}{at_ms}")
-        own = f"lag_ms=20.5,samples={tick * len(devices)}i,refused=0i,lost=0i"
-        batch.append(f"ingest,device=svc-ingest,site=cloud,kind=service {own} {at_ms}")
+            batch += [f"{line}{at_ms}" for line in variants[(tick + at) % VARIANTS]]
+        for measurement, metrics in OURS.items():
+            tags = f"{measurement},device=svc-control,site=cloud,kind=service"
+            batch.append(f"{tags} {_fields(metrics, 0, tick % VARIANTS)} {at_ms}")
         if len(batch) >= LINES_MAX:
             yield "\n".join(batch)
             batch = []
@@ -131,20 +145,26 @@ def _lines(kiosks: int, halls: int, since_s: int) -> Iterator[str]:
         yield "\n".join(batch)
 
 
-def _sample(device: str, kind: str, at: int, turn: int) -> tuple[str, str]:
+def _sample(device: str, kind: str, at: int, turn: int) -> list[str]:
+    """The device's lines, without their moments."""
     tags = f"device={device},site=site-{at // DEVICES_A_SITE},kind={kind}"
-    return f"health,{tags} {_fields(kind, at, turn)} ", f"link,{tags} silent_s={turn % 10}.5,skew_ms=3 "
+    return [
+        f"{measurement},{tags} {_fields([each for each in metrics if _of_kind(each.name, kind)], at, turn)} "
+        for measurement, metrics in THEIRS.items()
+    ]
 
 
-def _fields(kind: str, at: int, turn: int) -> str:
-    machine = (
-        f"cpu_pct={turn / 2 + at % 7},memory_pct={40 + turn / 8},disk_pct={30 + at % 9}.5,"
-        f"temperature_c={45 + turn / 16},uptime_s={100_000 + turn}i,clock_skew_ms=3i,"
-        f"outbox_waiting={turn % 3}i,outbox_dropped=0i"
-    )
-    if kind == "recorder":
-        return f"{machine},microphone_level_dbfs=-{30 + turn / 8}"
-    return (
-        f"{machine},printer_state={3 + turn % 2}i,printer_ready=1i,printer_paper_empty=0i,printer_jammed=0i,"
-        f"printer_toner_pct={80 - turn / 8}"
-    )
+def _of_kind(metric: str, kind: str) -> bool:
+    """Whether a device of this kind has the hardware that the metric is about."""
+    owner = next((owner for start, owner in HARDWARE.items() if metric.startswith(start)), kind)
+    return owner == kind
+
+
+def _fields(metrics: Sequence[Metric], at: int, turn: int) -> str:
+    """A value of each metric within its range; it differs by device and by turn."""
+    fields = []
+    for metric in metrics:
+        value = min(max(turn / 2 + at % 9, metric.low), metric.high)
+        written = f"{value:.1f}" if metric.type == "float" else f"{int(value)}i"
+        fields.append(f"{metric.name}={written}")
+    return ",".join(fields)

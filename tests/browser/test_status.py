@@ -32,6 +32,9 @@ from cloud.telemetry.fleet import Watch
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.store import Point
 from cloud.telemetry.store_memory import MemoryStore
+from cloud.twin import pages as twin_pages
+from cloud.twin.requests import Requests as TwinRequests
+from cloud.twin.service import Twins
 from cloud.web.application import build_pages
 from cloud.web.pages import Pages
 from contract.languages import LANGUAGES
@@ -39,6 +42,13 @@ from tests.browser.conftest import NewPage, Serve, Served
 from tests.browser.looking import DESKTOP, SIZES, look_ok
 
 TOKEN = "a-token-of-a-test"
+
+
+TWIN = b"""{"state": {
+    "desired": {"telemetry": {"interval_s": 5}, "log": {"level": "debug"}},
+    "reported": {"telemetry": {"interval_s": 10}, "log": {"level": "debug"}, "refused": {
+        "telemetry.interval_s": "telemetry.interval_s is a whole number from 10 to 3600 s"}}}}"""
+"""One setting in force, and one that the device did not take."""
 
 
 def now() -> datetime:
@@ -54,6 +64,7 @@ class City:
     store: MemoryStore
     jobs: Jobs
     requests: Requests
+    twins: TwinRequests
 
     def sample(self, device: str, *, ago_s: float = 0, **values: float) -> None:
         well = {
@@ -80,19 +91,29 @@ def city(tmp_path: Path, serve: Serve) -> Iterator[City]:
     jobs = Jobs(sessions=sessions, publish=lambda *_: None, clock=now)
     bundles = Bundles(tmp_path / "objects", sessions, now, lambda: "01900000-0000-7000-8000-000000000001")
     watch = Watch(sessions, store, ledger, now)
+    twins = Twins(sessions=sessions, publish=lambda *_: None, clock=now)
     sections = [
         partial(telemetry_pages.device_section, watch),
+        partial(twin_pages.device_section, twins),
         partial(job_pages.device_section, sessions),
     ]
     routers = [
         telemetry_pages.router(watch),
         device_pages.router(sessions, sections),
+        twin_pages.router(sessions, twins),
         job_pages.router(sessions, jobs, Groups(groups.names, groups.members)),
         job_api.router(sessions, jobs, Groups(groups.names, groups.members), bundles),
     ]
     app = build_pages("test", routers, pages=Pages(), secure=False)
     access.protect(app, sessions, now=now, secure=False)
-    city = City(serve(app), sessions, store, jobs, Requests(jobs, lambda *_: None))
+    city = City(
+        serve(app),
+        sessions,
+        store,
+        jobs,
+        Requests(jobs, lambda *_: None),
+        TwinRequests(twins, lambda *_: None),
+    )
     _fill(city, ledger)
     bundles.receive("kiosk-01", b'{"job": "op-0"}')
     yield city
@@ -160,6 +181,7 @@ def _fill(city: City, ledger: Ledger) -> None:
             )
     done = b'{"status": "SUCCEEDED", "statusDetails": {"bundle": "01900000-0000-7000-8000-000000000001"}}'
     city.ask("kiosk-01", city.requests.update, done, job="op-0")
+    city.ask("kiosk-01", city.twins.update, TWIN)
 
 
 @pytest.fixture
@@ -185,6 +207,7 @@ ADDRESSES = {
     "status": "/status",
     "devices": "/devices",
     "device": "/devices/kiosk-01",
+    "settings": "/devices/kiosk-01/settings",
     "jobs": "/jobs",
     "job": "/jobs/op-0",
 }
@@ -253,3 +276,23 @@ def test_the_values_of_a_chart_can_be_read_as_a_table(open_page: Callable[..., P
     expect(page.locator("#values-temperature_c tbody tr").first).to_contain_text("4")
     page.get_by_role("link", name="1 hour").click()
     expect(page.get_by_role("img", name="Temperature, 1 hour")).to_be_visible()
+
+
+def test_a_setting_is_changed_by_keyboard_and_a_mistake_is_said_beside_it(
+    open_page: Callable[..., Page],
+) -> None:
+    page = open_page("/devices/kiosk-01", SIZES["phone"])
+    page.get_by_role("heading", name="Settings").scroll_into_view_if_needed()
+    look_ok(page, "device-settings-en")
+    page.get_by_role("link", name="Change settings").click()
+    field = page.get_by_label("Time between two samples of health")
+    field.fill("7")
+    page.get_by_role("button", name="Save").press("Enter")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("Enter a whole number from 10 to 3,600.")
+    page.civic_errors.clear()  # type: ignore[attr-defined] # the browser reports the refused form
+    look_ok(page, "settings-wrong-en")
+    field.fill("60")
+    page.get_by_role("button", name="Save").press("Enter")
+    page.wait_for_url("**/devices/kiosk-01")
+    expect(page.get_by_role("region", name="Settings")).to_contain_text("60 s")

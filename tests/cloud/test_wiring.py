@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from cloud.database.models.devices import Device
 from cloud.database.models.jobs import Job
+from cloud.operators.access import Actor
 from contract.jobs import RETRIES_MAX, Status
 
 
@@ -43,3 +44,18 @@ def test_a_newer_version_of_a_sitting_cancels_the_jobs_of_older_ones(ground, way
             f"set-sitting-{second}-3",
         ]
         assert ways.jobs.status(database, f"set-sitting-{second}-1", "hall-away") is Status.CANCELED
+
+
+def test_what_a_device_had_to_do_is_removed_when_it_is_taken_out_of_service(ground, ways):
+    now = datetime.now(UTC)
+    with ground.sessions.begin() as database:
+        database.add(Device(device="kiosk-leaving", kind="kiosk", site="Hall", registered_at=now))
+        database.flush()
+        terms = {"in_progress_timeout_s": 60.0, "queued_expiry_s": 600.0}
+        for job, rate in (("leaving-1", None), ("leaving-2", 1)):
+            document = {"operation": "restart-agent"}
+            ways.jobs.create(database, job, document, ["kiosk-leaving"], per_minute=rate, **terms)
+    ways.office.take_out(Actor("ana", now), "kiosk-leaving")
+    with ground.sessions() as database:
+        for job in ("leaving-1", "leaving-2"):
+            assert ways.jobs.status(database, job, "kiosk-leaving") is Status.REMOVED

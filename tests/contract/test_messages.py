@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract import captions, documents, jobs, link, recordings, telemetry, updates
+from contract import captions, documents, jobs, link, recordings, telemetry, twin, updates
 from contract.errors import MalformedError
 from contract.messages import MESSAGE_BYTES_MAX, Ack, Envelope, Lane, Presence, open_envelope, read, seal
 
@@ -32,6 +32,13 @@ BARE: dict[str, type[msgspec.Struct]] = {
     "job-start-next-accepted": jobs.ExecutionAnswer,
     "job-describe-accepted": jobs.ExecutionAnswer,
     "job-update-rejected": jobs.Rejection,
+    "twin-update": twin.Update,
+    "twin-update-accepted": twin.Answer,
+    "twin-update-rejected": twin.Rejection,
+    "twin-get-accepted": twin.Answer,
+    "twin-delete-accepted": twin.DeleteAnswer,
+    "twin-delta": twin.Delta,
+    "twin-documents": twin.Documents,
     "set-sitting": captions.SetSitting,
     "set-sitting-changed": captions.SetSitting,
     "print-document": documents.PrintJob,
@@ -42,6 +49,9 @@ BARE: dict[str, type[msgspec.Struct]] = {
     "document-view": documents.View,
     "stored-segment": recordings.StoredSegment,
 }
+
+SAID_SINCE: dict[str, dict[str, object]] = {"job-start-next-accepted": {"executionNumber": 1}}
+"""What is written today in the execution of an older message; AWS says it always."""
 
 
 def golden(name: str) -> bytes:
@@ -73,7 +83,10 @@ def test_a_golden_envelope_is_read_and_written_back(name: str) -> None:
 
 @pytest.mark.parametrize("name", BARE)
 def test_a_golden_message_is_read_and_written_back(name: str) -> None:
-    assert json.loads(msgspec.json.encode(read(golden(name), BARE[name]))) == json.loads(golden(name))
+    expected = json.loads(golden(name))
+    if name in SAID_SINCE:
+        expected["execution"] |= SAID_SINCE[name]
+    assert json.loads(msgspec.json.encode(read(golden(name), BARE[name]))) == expected
 
 
 @pytest.mark.parametrize("name", [*ENVELOPED, *BARE])

@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
+from cloud.broker_figures import Broker
 from cloud.link import series
 from cloud.link.books import Account
 from cloud.link.core import Numbers
+from cloud.telemetry import control_metrics
+from cloud.telemetry.control_metrics import Incidents
 from cloud.telemetry.core import Member
 from cloud.telemetry.keeper import Keeper
 from cloud.telemetry.ledger import Ledger
@@ -39,6 +42,7 @@ SILENT, NO_PAPER, HOT, FULL, SKEWED, JAMMED, LATE, COPIED = (
 )
 SILENT_S = 480
 SKEW_MS = -20_000
+DEAF_S = 400.0
 LATE_MS = 4_500
 """From measurement to the broker, by a slow uplink."""
 REFUSED = 3
@@ -63,6 +67,8 @@ def health(device: str, left_s: int) -> dict[str, Value]:
         "outbox_waiting": 600 if faulty and device == FULL else 1,
         "outbox_dropped": 40 if faulty and device == FULL else 0,
         "outbox_bytes": 300_000 + number,
+        "certificate_days_left": 60.5 - number,
+        "certificate_failures": 0,
         "outbox_refused": 2 if faulty and device == FULL else 0,
         "link_taken_over": 9 if faulty and device == COPIED else 0,
     }
@@ -175,6 +181,32 @@ def ledger_points(left_s: int, now_s: int) -> list[Point]:
     ]
 
 
+def broker(left_s: int) -> dict[str, float]:
+    """The broker's own figures `left_s` seconds before the end; at the end it drops and is nearly full."""
+    faulty = left_s < WELL_S
+    return {
+        "dropped": 7 if faulty else 0,
+        "drops_5min": 7 if faulty else 0,
+        "connections": 17_000 if faulty else 30,
+        "full_pct": 85.0 if faulty else 0.2,
+        "sessions": 31,
+        "stored_messages": 60,
+        "stored_bytes": 9_000,
+        "received": 100_000 - 3 * left_s,
+        "sent": 200_000 - 4 * left_s,
+    }
+
+
+def control_points(left_s: int, now_s: int) -> list[Point]:
+    """Incidents and the broker, as the control plane writes them; the ingest listens until near the end."""
+    faulty = left_s < WELL_S
+    site = {member(SILENT).site: 1} if faulty else {}
+    sites = frozenset(member(device).site for device in DEVICES)
+    at = datetime.fromtimestamp(now_s, UTC)
+    incidents = Incidents(sites, site, site, DEAF_S if faulty else 0.0)
+    return control_metrics.points(at, incidents, Broker(at, broker(left_s), 0))
+
+
 def fill(store: InfluxStore | LineStore, folder: Path, now_s: int) -> None:
     """Let the ingest's keeper store the last minutes before `now_s`, and report of itself."""
     time = Time(now_s - LASTS_S)
@@ -194,6 +226,7 @@ def fill(store: InfluxStore | LineStore, folder: Path, now_s: int) -> None:
             keeper.keep(list(messages(left_s, int(time.now_s), seq)))
             keeper.report()
             store.write(ledger_points(left_s, int(time.now_s)))
+            store.write(control_points(left_s, int(time.now_s)))
     finally:
         ledger.close()
         store.close()

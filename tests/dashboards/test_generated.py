@@ -15,14 +15,21 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models import alerting, units
 from grafana_foundation_sdk.models import dashboard as model
 
-from contract.telemetry import INGEST_METRICS, LEDGER_METRICS, LINK_METRICS, METRICS
+from contract.telemetry import (
+    BROKER_METRICS,
+    INCIDENT_METRICS,
+    INGEST_METRICS,
+    LEDGER_METRICS,
+    LINK_METRICS,
+    METRICS,
+)
 from dashboards import generate, limits
 from dashboards.dialects import DIALECTS, INFLUXDB, VICTORIAMETRICS, InfluxQuery
 from dashboards.fleet import FLEET
 from dashboards.grafana import GRID_WIDTH, dashboard, text
 from dashboards.kiosk import KIOSK
 from dashboards.panels import Aggregation, Drawing, Panel, Row
-from dashboards.rules import RULES, SITE_SILENT, contact_point, route
+from dashboards.rules import RULES, SITE_INCIDENT, contact_point, route
 
 NAMES = [f"{board.name}-{dialect}" for board in generate.BOARDS for dialect in DIALECTS]
 UNITS = {value for name, value in vars(units).items() if name[0].isupper() and isinstance(value, str)}
@@ -149,6 +156,8 @@ def test_every_metric_of_the_contract_is_seen() -> None:
         "link": LINK_METRICS,
         "ingest": INGEST_METRICS,
         "ledger": LEDGER_METRICS,
+        "incident": INCIDENT_METRICS,
+        "broker": BROKER_METRICS,
     }
     every = {(measurement, metric.name) for measurement, table in tables.items() for metric in table}
     # The skew stands in `link` as well, where a wrong clock cannot hide it.
@@ -161,7 +170,7 @@ def test_a_panel_or_rule_that_contradicts_itself_cannot_be_written() -> None:
     with pytest.raises(AssertionError):
         replace(KIOSK.panels[0], aggregation=Aggregation.BELOW)
     with pytest.raises(AssertionError, match="not where the panel becomes red"):
-        replace(SITE_SILENT, limit=limits.SILENT_S + 1)
+        replace(SITE_INCIDENT, limit=limits.INCIDENTS[1] + 1)
 
 
 def test_links_lead_to_the_other_dashboard_at_the_same_time_with_the_same_choices() -> None:
@@ -177,7 +186,11 @@ def test_links_lead_to_the_other_dashboard_at_the_same_time_with_the_same_choice
             if "fieldConfig" in panel and panel["fieldConfig"]["defaults"].get("links")
         }
         assert linked == {
-            panel.title for row in FLEET.rows if not row.folded for panel in row.panels if panel.groups
+            panel.title
+            for row in FLEET.rows
+            if not row.folded
+            for panel in row.panels
+            if panel.groups and panel.filtered
         }
 
 
@@ -199,8 +212,10 @@ def test_rules_lead_to_their_panel_and_say_what_to_do() -> None:
         assert {rule["title"] for rule in rules} == {rule.title for rule in RULES}
         for rule in rules:
             notes = rule["annotations"]
-            panels = committed(notes["__dashboardUid__"])["panels"]
-            (panel,) = (panel for panel in panels if str(panel["id"]) == notes["__panelId__"])
+            board = committed(notes["__dashboardUid__"])
+            (panel,) = (
+                panel for row in rows_of(board) for panel in row if str(panel["id"]) == notes["__panelId__"]
+            )
             assert panel["description"] == notes["description"]
             assert notes["runbook"].startswith("1. ")
             (condition,) = rule["data"][2]["model"]["conditions"]

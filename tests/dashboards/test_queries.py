@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 
+from cloud.broker_figures import NEAR_PCT
 from cloud.link import series
+from cloud.telemetry import control_metrics
 from cloud.telemetry import health as status_page
 from cloud.telemetry.own_metrics import INGEST, LINK
+from cloud.telemetry.pages import DEAF_S
 from cloud.telemetry.store import MEASUREMENT
 from cloud.telemetry.store_influx import InfluxStore
 from dashboards import generate, limits
@@ -23,7 +26,16 @@ from dashboards.dialects import DIALECTS, Dialect
 from dashboards.fleet import FLEET
 from dashboards.kiosk import KIOSK
 from dashboards.panels import FILTERS, NAMES, Aggregation, Board, Drawing, Panel
-from dashboards.rules import IDENTITY_SHARED, PAPER_OUT, RULES, SITE_SILENT, Rule
+from dashboards.rules import (
+    BROKER_DROPS,
+    BROKER_FULL,
+    IDENTITY_SHARED,
+    INGEST_DEAF,
+    PAPER_OUT,
+    RULES,
+    SITE_INCIDENT,
+    Rule,
+)
 from tests.dashboards import city
 from tests.dashboards.influx import Influx
 from tests.dashboards.interpolation import at_moment, interpolated, over_time
@@ -132,6 +144,19 @@ OWN: dict[str, Asked] = {
     "Lag of samples": {("svc-ingest",): city.LATE_MS},
     "Samples stored": {("svc-ingest",): (len(city.DEVICES) - 1) / city.PERIOD_S},
     "Messages refused": {(): city.REFUSED},
+    "Telemetry not listened to": {("cloud",): city.DEAF_S},
+    "Messages in": {("broker",): 3},
+    "Messages out": {("broker",): 4},
+}
+SITES = {(city.PLAN.site(device),) for device in city.DEVICES}
+OWN |= {
+    title: {site: float(site == (city.PLAN.site(city.SILENT),)) for site in SITES}
+    for title in ("Incidents going on", "Devices away in incidents")
+}
+OWN |= {
+    panel.title: {("broker",): city.broker(0)[panel.metric]}
+    for panel in FLEET.panels
+    if panel.measurement == "broker" and panel.title not in OWN
 }
 WHICH: dict[Aggregation, list[Callable[[list[float]], float]]] = {
     Aggregation.SUM: [sum],
@@ -144,7 +169,7 @@ WHICH: dict[Aggregation, list[Callable[[list[float]], float]]] = {
 
 @pytest.mark.parametrize(("board", "panel"), CASES, ids=[f"{b.name}-{p.title}" for b, p in CASES])
 def test_a_panel_shows_what_devices_sent(store: Store, board: Board, panel: Panel) -> None:
-    if panel.measurement == "ingest":
+    if not panel.filtered:
         wanted = [OWN[panel.title]]
     elif panel.limit is not None:
         below = panel.aggregation is Aggregation.BELOW
@@ -161,7 +186,7 @@ def test_a_panel_shows_what_devices_sent(store: Store, board: Board, panel: Pane
         assert got == pytest.approx(
             want,
             abs=PEAK_S if moves else 1e-6,
-            rel=0.02 if board is FLEET and panel.measurement == INGEST else 1e-9,
+            rel=1e-9 if panel.filtered else 0.02,
         )
 
 
@@ -220,11 +245,11 @@ def fires(store: Store, rule: Rule, at_s: int) -> tuple[Asked, set[Groups]]:
 @pytest.mark.parametrize(
     ("rule", "faulty"),
     [
-        (SITE_SILENT, {(city.PLAN.site(city.SILENT),)}),
+        (SITE_INCIDENT, {(city.PLAN.site(city.SILENT),)}),
         (PAPER_OUT, {(city.PLAN.site(city.NO_PAPER), city.NO_PAPER)}),
         (IDENTITY_SHARED, {(city.PLAN.site(city.COPIED), city.COPIED)}),
     ],
-    ids=["site-silent", "paper-out", "identity-shared"],
+    ids=["site-incident", "paper-out", "identity-shared"],
 )
 def test_a_rule_fires_for_the_faulty_alone_and_not_before(
     store: Store, rule: Rule, faulty: set[Groups]
@@ -237,20 +262,34 @@ def test_a_rule_fires_for_the_faulty_alone_and_not_before(
     assert early == set()
 
 
-def test_when_the_ingest_has_stopped_silence_is_an_alarm_and_paper_is_not(store: Store) -> None:
+@pytest.mark.parametrize(
+    ("rule", "own"),
+    [(INGEST_DEAF, "cloud"), (BROKER_DROPS, "broker"), (BROKER_FULL, "broker")],
+    ids=["ingest-deaf", "broker-drops", "broker-full"],
+)
+def test_a_rule_about_ourselves_fires_when_it_must_and_not_before(store: Store, rule: Rule, own: str) -> None:
+    assert fires(store, rule, NOW_S)[1] == {(own,)}
+    before, early = fires(store, rule, NOW_S - city.WELL_S - 60)
+    assert (set(before), early) == ({(own,)}, set())
+
+
+def test_when_the_control_plane_has_stopped_that_is_an_alarm_and_the_rest_is_none(store: Store) -> None:
     later_s = NOW_S + 3600
-    for rule, nothing in ((SITE_SILENT, "Alerting"), (PAPER_OUT, "OK"), (IDENTITY_SHARED, "OK")):
+    for rule in RULES:
+        nothing = "Alerting" if rule is SITE_INCIDENT else "OK"
         assert fires(store, rule, later_s)[0] == {}
         assert rule_of(rule, store.dialect)["noDataState"] == nothing
     assert ask(store, FLEET.panels[0], later_s) == [{}]
 
 
 def test_names_and_limits_are_those_of_the_cloud() -> None:
-    assert set(NAMES) == {MEASUREMENT, LINK, INGEST, series.MEASUREMENT}
+    own = {control_metrics.INCIDENT, control_metrics.BROKER}
+    assert set(NAMES) == {MEASUREMENT, LINK, INGEST, series.MEASUREMENT} | own
     assert limits.DISK_PCT[1] == status_page.DISK_PCT
     assert limits.MEMORY_PCT[1] == status_page.MEMORY_PCT
     assert limits.TEMPERATURE_C[1] == status_page.TEMPERATURE_C
     assert limits.SKEW_MS[1] == status_page.SKEW_MS
     assert limits.OUTBOX_WAITING[1] == status_page.OUTBOX_WAITING
     assert limits.TONER_PCT[0] == status_page.TONER_PCT
-    assert {rule.limit for rule in RULES} == {limits.SILENT_S, limits.PAPER_EMPTY, limits.SHARED[1]}
+    assert limits.BROKER_FULL_PCT[1] == NEAR_PCT
+    assert limits.DEAF_S[0] == DEAF_S

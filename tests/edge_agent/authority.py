@@ -1,4 +1,4 @@
-"""A tiny certificate authority for tests: it signs what it is asked to, for an hour."""
+"""A tiny certificate authority for tests: it signs what it is asked to, for an hour or as it is told."""
 
 import datetime as dt
 import ipaddress
@@ -10,6 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 PEM = serialization.Encoding.PEM
+BACKDATED = dt.timedelta(minutes=5)
+LASTS = dt.timedelta(hours=1)
+Life = tuple[dt.datetime, dt.datetime]
+"""From when to when a certificate is good."""
 
 
 def named(common_name: str) -> x509.Name:
@@ -19,7 +23,11 @@ def named(common_name: str) -> x509.Name:
 class Authority:
     """Issues certificates for servers on this machine and for devices."""
 
-    def __init__(self, name: str = "Test fleet") -> None:
+    def __init__(
+        self, name: str = "Test fleet", *, servers: Life | None = None, devices: Life | None = None
+    ) -> None:
+        self._servers = servers
+        self._devices = devices
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = named(name)
         self.certificate = (
@@ -34,7 +42,7 @@ class Authority:
 
     def device(self, public: ec.EllipticCurvePublicKey, common_name: str) -> x509.Certificate:
         return (
-            self._builder(named(common_name), public)
+            self._builder(named(common_name), public, self._devices)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -42,7 +50,7 @@ class Authority:
     def server(self, public: ec.EllipticCurvePublicKey) -> x509.Certificate:
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         return (
-            self._builder(named("localhost"), public)
+            self._builder(named("localhost"), public, self._servers)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._key, hashes.SHA256())
@@ -58,16 +66,22 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         return _write(folder, "device", self.device(key.public_key(), common_name), key)
 
-    def _builder(self, subject: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def _builder(
+        self,
+        subject: x509.Name,
+        public: ec.EllipticCurvePublicKey,
+        life: Life | None = None,
+    ) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
+        begins, ends = life or (now - BACKDATED, now + LASTS)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
             .public_key(public)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(minutes=5))
-            .not_valid_after(now + dt.timedelta(hours=1))
+            .not_valid_before(begins)
+            .not_valid_after(ends)
         )
 
 

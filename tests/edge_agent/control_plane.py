@@ -4,7 +4,7 @@ import base64
 import json
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import NameOID
 
-from contract.enrolment import EST_PREFIX
+from contract.enrolment import EST_PREFIX, PROVEN_PATH
 from tests.edge_agent.authority import Authority
 
 BODY_BYTES_MAX = 200_000
@@ -34,6 +34,16 @@ class ControlPlane:
         """Another common name than the one that was asked for: a control plane that makes mistakes."""
         self.busy = 0
         """Answers with 503 that come first."""
+        self.issuer = authority
+        """Who signs devices; another one is taken by nobody."""
+        self.revoked: set[str] = set()
+        """Devices that may not renew."""
+        self.proven: list[int] = []
+        """Serial numbers, as they were proven."""
+        self.on_proven: Callable[[], None] = lambda: None
+        """Called before a proof is answered."""
+        self.date: str | None = None
+        """What the header `Date` says instead of the time."""
 
     @property
     def url(self) -> str:
@@ -42,6 +52,9 @@ class ControlPlane:
 
 class _Handler(BaseHTTPRequestHandler):
     plane: ControlPlane
+
+    def date_time_string(self, timestamp: int | None = None) -> str:  # type: ignore[override]
+        return self.plane.date or super().date_time_string(timestamp)
 
     def log_message(self, *_words: object) -> None:
         """Tests read what was asked from `requests`."""
@@ -52,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.plane.requests.append(self.path)
         if self.path == f"{EST_PREFIX}/cacerts":
-            self._certificates([self.plane.authority.certificate])
+            self._certificates({self.plane.authority.certificate, self.plane.issuer.certificate})
         elif self.path == "/whoami":
             self._answer(200, self._peer().encode(), "text/plain")
         elif self.path == "/large":
@@ -67,6 +80,14 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         if self.path == f"{EST_PREFIX}/simpleenroll":
             self._enrol(body)
+        elif self.path == f"{EST_PREFIX}/simplereenroll" and self._peer():
+            self._renew(body)
+        elif self.path == PROVEN_PATH and self._peer():
+            assert isinstance(self.connection, ssl.SSLSocket)
+            shown = x509.load_der_x509_certificate(self.connection.getpeercert(binary_form=True) or b"")
+            self.plane.proven.append(shown.serial_number)
+            self.plane.on_proven()
+            self._answer(204, b"", "text/plain")
         elif self.path == "/api/v1/diagnostics" and self._peer():
             self.plane.bundles.append((self._peer(), json.loads(body)))
             self._answer(
@@ -92,7 +113,18 @@ class _Handler(BaseHTTPRequestHandler):
         del self.plane.tokens[device]
         key = request.public_key()
         assert isinstance(key, ec.EllipticCurvePublicKey)
-        self._certificates([self.plane.authority.device(key, self.plane.issue_for or device)])
+        self.plane.revoked.discard(device)
+        self._certificates([self.plane.issuer.device(key, self.plane.issue_for or device)])
+
+    def _renew(self, body: bytes) -> None:
+        if self._peer() in self.plane.revoked:
+            self._problem(403, "this certificate was revoked; enrol the device again with a new token")
+            return
+        request = x509.load_der_x509_csr(base64.b64decode(body))
+        assert request.is_signature_valid
+        key = request.public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        self._certificates([self.plane.issuer.device(key, self._peer())])
 
     def _peer(self) -> str:
         assert isinstance(self.connection, ssl.SSLSocket)
@@ -100,8 +132,8 @@ class _Handler(BaseHTTPRequestHandler):
         names: Any = shown.get("subject", ())
         return "".join(value for group in names for name, value in group if name == "commonName")
 
-    def _certificates(self, certificates: list[x509.Certificate]) -> None:
-        der = pkcs7.serialize_certificates(certificates, Encoding.DER)
+    def _certificates(self, certificates: Iterable[x509.Certificate]) -> None:
+        der = pkcs7.serialize_certificates(list(certificates), Encoding.DER)
         self._answer(200, base64.b64encode(der), "application/pkcs7-mime; smime-type=certs-only")
 
     def _problem(self, status: int, detail: str) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from contract import topics
 from contract.jobs import Execution, ExecutionAnswer, NotifyNext, Request, State, Status, Update, UpdateAnswer
 from contract.messages import Ack, Envelope, Lane, Presence, encode, open_envelope, read
 from contract.telemetry import TelemetryBatch, check
-from edge_agent.link.identity import identity, mutual
+from edge_agent.link.identity import JudgeS, by_the_machines_clock, identity
 from tests.edge_agent.authority import Authority
 from tests.edge_agent.broker import Broker, free_port, mosquitto
 from tests.edge_agent.control_plane import ControlPlane, control_plane
@@ -76,7 +76,9 @@ class Agent:
 class Cloud:
     """The cloud's end of the broker. It keeps what comes, and acknowledges it while `acknowledging`."""
 
-    def __init__(self, folder: Path, broker: Broker, authority: Authority) -> None:
+    def __init__(
+        self, folder: Path, broker: Broker, authority: Authority, judge_s: JudgeS = by_the_machines_clock
+    ) -> None:
         authority.write_device(folder / "pki", "tests")
         (folder / "ca.pem").write_bytes(authority.pem)
         self.acknowledging = True
@@ -84,7 +86,8 @@ class Cloud:
         self.messages: queue.Queue[tuple[str, dict[str, str], bytes]] = queue.Queue()
         self._marks: dict[tuple[str, Lane], int] = {}
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="tests", protocol=paho.MQTTv5)
-        self._client.tls_set_context(mutual(identity(folder, folder / "ca.pem")))
+        who = replace(identity(folder, folder / "ca.pem"), judge_s=judge_s)
+        self._client.tls_set_context(who.context())
         self._client.on_message = self._on_message
         subscribed = threading.Event()
         self._client.on_connect = lambda *_: self._client.subscribe(f"{topics.ROOT_DEFAULT}/#", 1)

@@ -112,3 +112,11 @@ def test_a_strangers_message_is_not_written_and_ours_is() -> None:
 
 def test_a_long_field_is_cut() -> None:
     assert len(str(formatted(None, text="x" * 10_000)["text"])) == logs.TEXT_LENGTH_MAX
+
+
+def test_the_level_of_the_log_changes_while_the_agent_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = logging.getLogger("edge_agent")
+    monkeypatch.setattr(ours, "level", ours.level)
+    for name, number in logs.LEVELS.items():
+        logs.set_level(name)
+        assert (logs.level(), ours.isEnabledFor(number), ours.isEnabledFor(number - 1)) == (name, True, False)

@@ -21,6 +21,7 @@ FIRST = {
     "counts-every-arrival": 1,
     "one-lock": 4,
     "highest-seen": 1,
+    "declared-is-dropped": 8,
     "stays-down": 0,
     "believes-any-will": 10,
     "drops-when-offline": 0,

@@ -101,7 +101,7 @@ def test_nothing_goes_wrong_after_healing() -> None:
     assert world.faults.bites == bites
 
 
-@pytest.mark.parametrize("arguments", [["--seeds", "6", "--processes", "2"], ["--seed", "11"]])
+@pytest.mark.parametrize("arguments", [["--seeds", "6", "--processes", "2"], ["--seed", "3"]])
 def test_the_command_tells_what_bit(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "simulators.world", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
@@ -111,11 +111,11 @@ def test_the_command_tells_what_bit(arguments: list[str]) -> None:
 
 
 def test_a_failing_seed_is_told_and_made_smaller() -> None:
-    command = [sys.executable, "-m", "simulators.world", "--seed", "0", "--plant", "ack-before-store"]
+    command = [sys.executable, "-m", "simulators.world", "--seed", "8", "--plant", "ack-before-store"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     *_, smaller, _, line = done.stdout.splitlines()
-    assert smaller.startswith("seed 0 made smaller: ")
+    assert smaller.startswith("seed 8 made smaller: ")
     assert "cloud-kill" in smaller
-    assert len(smaller.split(";")[0].split(",")) < len(hunt.of_seed(0).mix)
-    assert line.startswith("0 ")
+    assert len(smaller.split(";")[0].split(",")) < len(hunt.of_seed(8).mix)
+    assert line.startswith("8 ")

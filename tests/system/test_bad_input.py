@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+import json
 import secrets
 import sqlite3
 import ssl
@@ -29,6 +30,7 @@ from tests.system.conftest import Town, wait_until
 PROBE = "probe-01"
 SEED = 7
 NOW_MS = 1_795_000_000_000
+FLOOD = 10_000
 BOOT = "01939f2e-0000-7000-8000-000000000000"
 
 
@@ -196,6 +198,94 @@ def test_garbage_is_counted_and_stops_nobody(town: Town, probe: Papers) -> None:
     assert httpx.get(f"{town.addresses['pages']}/healthz").status_code == 200
 
 
+def _row(town: Town, device: str, lane: str, boot: str = "") -> dict[str, int]:
+    """What the ledger has of a device's lane: the sums over its boots, or of one boot."""
+    name = "telemetry.db" if lane == Lane.TELEMETRY else "fleet.db"
+    columns = ("seq", "stored", "refused", "dropped", "given_up", "repeated", "missing")
+    with closing(sqlite3.connect(town.folder / "cloud" / name, timeout=10)) as database:
+        sums = ", ".join(f"coalesce(sum({column}), 0)" for column in columns)
+        found = database.execute(
+            f"SELECT {sums} FROM link_watermarks WHERE device = ? AND lane = ? AND boot LIKE ?",
+            (device, lane, boot or "%"),
+        ).fetchone()
+    return dict(zip(columns, found, strict=True))
+
+
+def _sample(seq: int, boot: str, **changes: object) -> bytes:
+    envelope = {"v": 1, "boot": boot, "lane": "telemetry", "seq": seq, "at": NOW_MS, "sent": NOW_MS}
+    body = {"samples": [{"at": NOW_MS, "values": {"cpu_pct": 1.5, "coffee_pct": 2}}], "mood": "good"}
+    return json.dumps({**envelope, "colour": "red", "body": body, **changes}).encode()
+
+
+def test_each_kind_of_bad_input_has_its_rule_and_its_count(town: Town, probe: Papers) -> None:
+    """Unknown topic, version, fields and types, and a sequence that jumps back."""
+    boot = "01939f2e-0000-7000-8000-000000000001"
+    telemetry = topics.build("telemetry", device=PROBE)
+    unknown = _publish(town, probe, telemetry.replace("telemetry", "weather"), b"{}")
+    assert b"Not authorized" in unknown.stderr
+    before = _refusals(town, PROBE)
+    for payload in (
+        _sample(1, boot),
+        _sample(2, boot),
+        _sample(1, boot),
+        _sample(3, boot, v=2),
+        _sample("three", boot),  # type: ignore[arg-type] # on purpose
+        _sample(3, boot, body={"samples": "none"}),
+        _sample(4, boot),
+    ):
+        assert _publish(town, probe, telemetry, payload).returncode == 0
+
+    def counted() -> dict[str, int]:
+        return {reason: n - before.get(reason, 0) for reason, n in _refusals(town, PROBE).items()}
+
+    wait_until(lambda: _row(town, PROBE, "telemetry", boot)["seq"] == 4, 20, "the lane goes on behind it")
+    assert _row(town, PROBE, "telemetry", boot) == {
+        "seq": 4,
+        "stored": 3,
+        "refused": 1,
+        "dropped": 0,
+        "given_up": 0,
+        "repeated": 1,
+        "missing": 0,
+    }
+    changed = {reason: n for reason, n in counted().items() if n}
+    assert changed == {"unknown-version": 1, "not-an-envelope": 1, "malformed": 1}
+
+
+def test_ten_thousand_messages_at_once_cost_the_neighbours_nothing(town: Town, probe: Papers) -> None:
+    """Every one of them is counted; no neighbour has to send anything again, and none loses its link."""
+    neighbours = ("kiosk-01", "kiosk-02", "hall-01")
+    before = {name: _row(town, name, "telemetry") for name in neighbours}
+    refused = sum(_refusals(town, PROBE).values())
+    done = subprocess.run(
+        [
+            *("mosquitto_pub", "-h", "localhost", "-p", str(town.addresses["broker"]), "-V", "mqttv5"),
+            *("--cafile", str(town.folder / "cloud" / "pki" / "ca.pem")),
+            *("--cert", str(probe.certificate), "--key", str(probe.key)),
+            *("-q", "1", "-t", topics.build("telemetry", device=PROBE), "-l"),
+        ],
+        input=b"garbage\n" * FLOOD,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    wait_until(
+        lambda: sum(_refusals(town, PROBE).values()) == refused + FLOOD, 60, "all of the flood is counted"
+    )
+    for name in neighbours:
+        wait_until(
+            lambda name=name: _row(town, name, "telemetry")["stored"] > before[name]["stored"],
+            40,
+            f"{name} goes on",
+        )
+        after = _row(town, name, "telemetry")
+        assert after["repeated"] == before[name]["repeated"], "its acknowledgements came in time"
+        assert (after["missing"], after["given_up"]) == (0, 0)
+        assert _refusals(town, name) == {}
+        assert town.count(name, "link_lost") == 0
+
+
 def test_a_message_beyond_the_brokers_limit_ends_only_its_sender(town: Town, probe: Papers) -> None:
     def told() -> int:
         return (town.folder / "logs" / "broker.log").read_text().count("oversize")
@@ -273,3 +363,40 @@ def test_a_broken_setting_is_named(town: Town, tmp_path: Path) -> None:
         )
         assert done.returncode == 78
         assert named in done.stderr
+
+
+def test_revoked_devices_are_shut_out_of_the_running_city_at_once(town: Town, probe: Papers) -> None:
+    """The last of this module: a listener in a thief's hands and a real kiosk, by one command each."""
+    command = [
+        *("mosquitto_sub", "-h", "localhost", "-p", str(town.addresses["broker"]), "-V", "mqttv5"),
+        *("--cafile", str(town.folder / "cloud" / "pki" / "ca.pem"), "-q", "1"),
+        *("--cert", str(probe.certificate), "--key", str(probe.key), "-v"),
+        *("-t", f"{topics.ROOT_DEFAULT}/{PROBE}/#"),
+    ]
+    broker = town.folder / "logs" / "broker.log"
+    before = broker.read_text().count(f" as {PROBE} ")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as thief:
+        wait_until(lambda: broker.read_text().count(f" as {PROBE} ") > before, 20, "the thief listens")
+        links = town.count("kiosk-01", "link_connected")
+        for device in (PROBE, "kiosk-02"):
+            assert town.cloud("revoke", "--device", device)["revoked"] >= 1
+
+        def shut_out() -> bool:
+            dropped = {
+                line["device"]
+                for line in town.log("control-plane")
+                if line.get("event") == "connection_dropped"
+            }
+            return {PROBE, "kiosk-02"} <= dropped
+
+        wait_until(shut_out, 20, "both are certainly out")
+        thief.terminate()
+    refused = _publish(town, probe, topics.build("presence", device=PROBE), b"{}")
+    assert refused.returncode != 0
+    wait_until(
+        lambda: any("CERTIFICATE_REVOKED" in line.get("sentence", "") for line in town.log("kiosk-02")),
+        20,
+        "the kiosk was told why",
+    )
+    assert town.cloud("device", "--device", "kiosk-02")["certificates"] == 0
+    assert town.count("kiosk-01", "link_connected") == links, "its neighbour did not notice"

@@ -1,5 +1,6 @@
 """Many change the same thing at once: on either database nothing is lost, doubled or let through."""
 
+import base64
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -8,6 +9,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud import arrivals
@@ -22,7 +28,8 @@ from cloud.database.models.jobs import Job, JobExecution, JobWaiting
 from cloud.database.writing import hold
 from cloud.documents import store as document_store
 from cloud.documents.problems import DocumentProblemError
-from cloud.enrolment import members, refusals, registry
+from cloud.enrolment import est as enrolment
+from cloud.enrolment import members, pki, refusals, registry
 from cloud.errors import RefusedError
 from cloud.jobs.requests import Requests
 from cloud.jobs.service import PENDING_MAX, Jobs
@@ -335,3 +342,51 @@ def test_refusals_devices_and_accounts_are_counted_and_made_once(city: Sessions,
     assert (
         at_once(2, lambda _number: accounts.create("ana", "one-time", clock(), Role.CLERK)).count(True) == 1
     )
+
+
+def test_a_renewal_that_is_asked_twice_at_once_is_answered_once(
+    city: Sessions, clock: Clock, tmp_path: Path
+) -> None:
+    pki.prepare(tmp_path / "pki", ["localhost"], clock())
+    desk = enrolment.Desk(pki.load(tmp_path / "pki"), city, clock)
+    shown = desk.issuer.device(ec.generate_private_key(ec.SECP256R1()).public_key(), KIOSK, "kiosk", clock())
+    with city.begin() as session:
+        members.record(session, shown, KIOSK, "token", clock())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, KIOSK)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    body = base64.b64encode(
+        request.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(Encoding.DER)
+    )
+    clock.forward(60)
+    given = at_once(MANY, lambda _number: desk.renew(shown, body))
+    assert len({each.serial_number for each in given}) == 1
+    with city() as session:
+        states = session.scalars(
+            sa.select(DeviceCertificate.state).order_by(DeviceCertificate.issued_at)
+        ).all()
+    assert states == ["trial", "issued"]
+
+
+def test_of_two_certificates_that_are_proven_at_once_one_is_active(
+    city: Sessions, clock: Clock, tmp_path: Path
+) -> None:
+    pki.prepare(tmp_path / "pki", ["localhost"], clock())
+    issuer = pki.load(tmp_path / "pki")
+    for _ in range(MANY):
+        keys = [ec.generate_private_key(ec.SECP256R1()).public_key() for _ in range(2)]
+        made = [issuer.device(key, KIOSK, "kiosk", clock()) for key in keys]
+        with city.begin() as session:
+            session.execute(sa.delete(DeviceCertificate))
+            for each in made:
+                members.record(session, each, KIOSK, "renewal", clock())
+
+        def prove(number: int, made: list[x509.Certificate] = made) -> None:
+            with city.begin() as session:
+                members.admit(session, made[number], clock())
+                members.prove(session, made[number], clock())
+
+        told = at_once(2, prove)
+        assert sum(isinstance(each, RefusedError) for each in told) == 1
+        with city() as session:
+            states = session.scalars(sa.select(DeviceCertificate.state)).all()
+        assert sorted(states) == ["active", "superseded"]

@@ -38,7 +38,11 @@ def test_a_device_that_goes_much_later_is_another_incident_of_the_site() -> None
 
 
 def test_an_incident_ends_when_all_have_been_back_for_a_while() -> None:
-    story = [(0.0, Gone("kiosk-1", "Veternik")), (1.0, Gone("kiosk-2", "Veternik")), (60.0, Back("kiosk-1"))]
+    story: list[tuple[float, Event]] = [
+        (0.0, Gone("kiosk-1", "Veternik")),
+        (1.0, Gone("kiosk-2", "Veternik")),
+        (60.0, Back("kiosk-1")),
+    ]
     (half,) = after(*story, (500, TimePassed()))
     assert (half.state, half.away) == ("open", ("kiosk-2",))
     (back,) = after(*story, (90, Back("kiosk-2")), (389, TimePassed()))

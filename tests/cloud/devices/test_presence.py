@@ -112,6 +112,17 @@ def test_a_link_without_data_is_degraded_and_then_gone() -> None:
     assert told(*story, looked(70), heard(80)).state == "online"
 
 
+def test_a_device_that_samples_seldom_is_given_as_many_samples_as_the_others_seconds() -> None:
+    """Three missing samples make it late, five make it gone; a will is believed as soon as ever."""
+    slow = Known(sampling_s=3600)
+    story = [(0.0, GREETS), heard(10)]
+    assert told(*story, looked(3 * 3600), known=slow).state == "online"
+    assert told(*story, looked(3 * 3600 + 10), known=slow).cause is Cause.LATE
+    assert told(*story, looked(3 * 3600 + 10), looked(5 * 3600 + 10), known=slow).cause is Cause.SILENT
+    assert told(*story, (20, LEAVES), looked(50), known=slow).cause is Cause.ENDED
+    assert LIMITS.paced(10) == LIMITS
+
+
 def test_a_link_that_comes_and_goes_is_degraded_until_it_has_been_steady() -> None:
     story: list[tuple[float, Event]] = [(60.0 * n, Said(True, "b1", n + 1)) for n in range(3)]
     known = told(*story, heard(130))

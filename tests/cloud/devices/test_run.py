@@ -2,6 +2,7 @@
 
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,6 +16,8 @@ from cloud.devices.hours import DAYS, stretch
 from cloud.errors import MalformedError as CloudMalformedError
 from cloud.errors import RefusedError
 from cloud.operators.access import Actor
+from cloud.twin import store as twin_store
+from cloud.twin.core import Twin
 from contract.errors import MalformedError
 from tests.cloud.conftest import Clock
 from tests.cloud.devices.fleet import Fleet, register
@@ -82,6 +85,26 @@ def test_a_black_hole_makes_degraded_and_then_offline(fleet: Fleet) -> None:
     assert len(fleet.incidents()) == 1
     fleet.live(10, "kiosk-1")
     assert fleet.state("kiosk-1") == "online", "data proves it, whatever word was lost"
+
+
+@pytest.mark.parametrize(
+    ("reported", "state"),
+    [
+        ({"telemetry": {"interval_s": 1800}}, "online"),
+        ({"telemetry": {"interval_s": 10**9}}, "offline"),
+        ({"telemetry": "often"}, "offline"),
+        ({}, "offline"),
+    ],
+)
+def test_a_device_is_waited_for_as_long_as_its_twin_says_and_its_twin_may(
+    fleet: Fleet, reported: dict[str, Any], state: str
+) -> None:
+    with fleet.sessions.begin() as session:
+        twin_store.save(session, "kiosk-1", Twin(1, True, {}, reported), fleet.clock.at)
+    fleet.say("kiosk-1", True)
+    fleet.live(10, "kiosk-1")
+    fleet.live(1800, step_s=60)
+    assert fleet.state("kiosk-1") == state
 
 
 def test_a_device_that_was_never_there_is_no_incident(fleet: Fleet) -> None:

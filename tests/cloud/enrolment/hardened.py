@@ -76,6 +76,13 @@ class Mosquitto:
         self.process.send_signal(signal.SIGHUP)
         self.wait("Reloading config", since)
 
+    def again(self, how):
+        """End the broker by signal `how`, and start it anew on what it has left."""
+        self.process.send_signal(how)
+        self.stop()
+        self.__init__(self.folder, self.home / "mosquitto.conf", self.port)
+        self.wait("running")
+
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
@@ -94,15 +101,15 @@ def make_client(issuer, folder, name, at=None):
 
 
 @contextmanager
-def hardened(settings, pki_dir, home):
-    """mosquitto as we configure it, with the keys in `pki_dir`."""
+def hardened(settings, pki_dir, home, extra=""):
+    """mosquitto as we configure it, with the keys in `pki_dir`; `extra` lines are for what tests hurry."""
     assert MOSQUITTO, "mosquitto is missing: apt-get install mosquitto"
     assert shutil.which("mosquitto_pub"), "mosquitto_pub is missing: apt-get install mosquitto-clients"
     made = broker_config.write(
         settings, pki_dir, home, bind="127.0.0.1", port=settings.port, root=os.geteuid() == 0
     )
     with made.open("a") as file:
-        file.write("log_type subscribe\nlog_type debug\n")
+        file.write(f"log_type subscribe\nlog_type debug\n{extra}")
     running = Mosquitto(pki_dir, made, settings.port)
     try:
         running.wait("running")

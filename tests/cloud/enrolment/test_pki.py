@@ -111,12 +111,17 @@ def test_without_the_roots_key_everyday_work_goes_on(folder):
     first(folder / "server.pem").verify_directly_issued_by(pki.load(folder).certificate)
 
 
-def test_the_issuing_authority_is_renewed_in_time_with_the_root_and_what_it_signed_stays_good(folder):
+def test_the_issuing_authority_is_renewed_in_time_with_the_root_and_what_it_signed_stays_good(folder, caplog):
     device = pki.load(folder).device(ec.generate_private_key(ec.SECP256R1()).public_key(), "a", "kiosk", NOW)
     later = NOW + authority.ISSUING_AGE - pki.ISSUING_RENEW_BEFORE
     shutil.move(folder / "root", folder.parent / "safe")
-    with pytest.raises(SettingsError, match="bring that folder back"):
-        pki.prepare(folder, HOSTS, later)
+    before = (folder / "issuing.pem").read_bytes()
+    pki.prepare(folder, HOSTS, later)
+    assert caplog.messages == ["root_key_needed"]
+    assert (folder / "issuing.pem").read_bytes() == before
+    last = NOW + authority.ISSUING_AGE - pki.RENEW_BEFORE
+    with pytest.raises(SettingsError, match=r"has 30 days left.*bring that folder back"):
+        pki.prepare(folder, HOSTS, last)
     pki.prepare(folder, HOSTS, later, root=folder.parent / "safe")
     renewed = pki.load(folder)
     assert renewed.certificate.not_valid_after_utc == later + authority.ISSUING_AGE

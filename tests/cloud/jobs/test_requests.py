@@ -62,6 +62,7 @@ def test_an_update_that_came_twice_is_confirmed_twice_and_told_once(fleet: Fleet
         ({"status": "WELL"}, "InvalidRequest"),
         (b"{not json", "InvalidJson"),
         (b"\xff\xfe", "InvalidJson"),
+        (b"[" * 100_000, "InvalidJson"),
     ],
 )
 def test_a_wrong_update_is_rejected_with_its_code_and_changes_nothing(
@@ -106,6 +107,22 @@ def test_a_request_that_is_no_json_is_counted(fleet: Fleet) -> None:
     with fleet.sessions() as session:
         row = session.scalars(sa.select(RefusalCount)).one()
         assert (row.device, row.reason, row.count) == ("kiosk-01", "malformed", 1)
+
+
+def test_a_request_that_is_none_is_refused_with_its_token(fleet: Fleet) -> None:
+    """AWS's client finds the answer to its request by the token alone."""
+    fleet.create("job-1", "kiosk-01")
+    body = {"status": "WELL", "clientToken": "t-1"}
+    ((_, told),) = fleet.ask("kiosk-01", "job-update", body, job="job-1")
+    assert told["clientToken"] == "t-1"
+    ((_, told),) = fleet.ask("kiosk-01", "job-get", {"clientToken": 7})
+    assert "clientToken" not in told
+
+
+def test_the_number_of_an_execution_is_always_said(fleet: Fleet) -> None:
+    fleet.create("job-1", "kiosk-01")
+    ((_, told),) = fleet.ask("kiosk-01", "job-describe", {}, job="job-1")
+    assert told["execution"]["executionNumber"] == 1
 
 
 def test_a_device_is_told_how_long_it_has(fleet: Fleet) -> None:

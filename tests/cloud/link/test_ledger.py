@@ -179,6 +179,32 @@ def test_a_declaration_that_comes_before_its_gap_is_passed_over_ends_the_waiting
     assert books.ledger().numbers == Numbers(stored=3, dropped=8)
 
 
+def test_a_long_outage_is_one_range(
+    books: Books, sessions: sessionmaker[Session], register: Register, clock: Clock
+) -> None:
+    register("kiosk-01")
+    with sessions.begin() as session:
+        for first in range(1, 100, 10):
+            declare(session, "kiosk-01", clock.at, dropped(first, first + 9))
+        declare(session, "kiosk-01", clock.at, dropped(101, 102, why=Why.AGE))
+    one = one_device.read(books, "kiosk-01")
+    assert one is not None
+    assert [(drop.from_seq, drop.to_seq, drop.count) for drop in one.drops] == [(101, 102, 2), (1, 100, 100)]
+    assert one.numbers.dropped == 102
+
+
+def test_what_came_although_it_was_declared_is_not_counted_twice(
+    books: Books, telemetry: Ledger, sessions: sessionmaker[Session], register: Register, clock: Clock
+) -> None:
+    register("kiosk-01")
+    measure(telemetry, clock.at, *(("kiosk-01", sample(seq)) for seq in (1, 2, 3)))
+    with sessions.begin() as session:
+        declare(session, "kiosk-01", clock.at, dropped(2, 5))
+    one = one_device.read(books, "kiosk-01")
+    assert one is not None
+    assert one.numbers == books.ledger().numbers == Numbers(stored=3, dropped=2)
+
+
 def test_what_says_the_impossible_is_malformed(
     sessions: sessionmaker[Session], register: Register, clock: Clock
 ) -> None:

@@ -125,7 +125,7 @@ def test_the_navigation_shows_what_one_may_open(app, staff, role):
         "/recordings",
         "/assembly",
     }
-    pages |= {"/enrolment", "/accounts", "/audit"}
+    pages |= {"/enrolment", "/accounts", "/audit", "/incidents"}
     assert {path for path in pages if allowed(role, by_path[path])} == set(shown) - {"/tokens"}
     assert ("/tokens" in shown) == (role is Role.ADMINISTRATOR)
 

@@ -49,6 +49,11 @@ def test_a_connected_device_without_samples_is_silent() -> None:
     assert concerns(True, latest(59, cpu_pct=1), NOW) == []
 
 
+def test_a_device_that_samples_seldom_is_silent_later() -> None:
+    assert concerns(True, latest(3600, cpu_pct=1), NOW, sampling_s=3600) == []
+    assert concerns(True, latest(10_801, cpu_pct=1), NOW, sampling_s=3600) == [Concern.SILENT]
+
+
 def test_a_wrong_clock_is_not_taken_for_silence() -> None:
     behind = latest(3600, cpu_pct=1, clock_skew_ms=-3_598_000)
     assert concerns(True, behind, NOW) == [Concern.CLOCK]

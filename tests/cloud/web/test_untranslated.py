@@ -17,6 +17,8 @@ from cloud.database.models.captions import Sitting, SittingChange
 from cloud.database.models.devices import Device
 from cloud.database.models.documents import Document
 from cloud.database.models.enrolment import DeviceCertificate, EnrolmentRefusal
+from cloud.database.models.presence import ExpectedOff, IncidentMember, IncidentRow
+from cloud.database.models.twin import DeviceTwin
 from cloud.operators.access import Actor, audit
 from cloud.operators.roles import Role
 from cloud.operators.wording import ACTIONS
@@ -30,9 +32,9 @@ SHORT = 4
 """Texts with fewer letters can be the same word by chance."""
 TAGS_WITHOUT_END = {"meta", "link", "img", "input", "br", "hr", "path", "line", "circle", "polyline", "rect"}
 PAGES = [
-    "/status", "/devices", "/ledger", "/maintenance", "/devices/lang-kiosk", "/devices/nothing",
-    "/jobs", "/documents", "/sittings",
-    "/recordings", "/assembly", "/updates",
+    "/status", "/devices", "/ledger", "/maintenance", "/devices/lang-kiosk", "/devices/lang-kiosk/settings",
+    "/devices/nothing", "/incidents", "/incidents/900001", "/expected-off", "/jobs", "/documents",
+    "/sittings", "/recordings", "/assembly", "/updates",
     "/enrolment", "/accounts", "/tokens", "/audit", "/password", "/nothing", "/documents?state=nonsense",
 ]  # fmt: skip
 PUBLIC = ["/{}/captions", "/{}/captions/lang-sitting", "/{}/captions/lang-sitting/transcript", "/{}/verify"]
@@ -111,7 +113,19 @@ def _rows(now):
         device="lang-kiosk", kind="kiosk", site="1", registered_at=now, enrolled_at=now, presence="online",
         presence_at=now, last_seen_at=now,
     )  # fmt: skip
+    yield DeviceTwin(
+        device="lang-kiosk", version=3, present=True, differs=True, last="", changed_at=now, desired_at={},
+        reported_at={}, desired={"log": {"level": "debug"}, "telemetry": {"interval_s": 5}, "x": 1},
+        reported={"log": {"level": "info"}, "telemetry": {"interval_s": 10},
+                  "refused": {"telemetry.interval_s": "telemetry.interval_s is a whole number"}},
+    )  # fmt: skip
     yield Device(device="lang-hall", kind="recorder", site="2", registered_at=now)
+    yield IncidentRow(id=900001, site="1", state="open", opened_at=now)
+    yield IncidentRow(
+        id=900002, site="1", state="closed", opened_at=now, over_at=now, closed_at=now, acknowledged_at=now,
+        acknowledged_by="lang", note="1",
+    )  # fmt: skip
+    yield ExpectedOff(scope="site", name="1", day=0, begins=1020, ends=450)
     yield EnrolmentRefusal(cause="wrong-token", count=2, last_at=now)
     for number, state in enumerate(["issued", "active", "superseded", "revoked", "expired"]):
         yield DeviceCertificate(
@@ -135,6 +149,7 @@ def staff(ground, ways):
     with ground.sessions.begin() as session:
         session.add_all(_rows(now))
         session.flush()
+        session.add(IncidentMember(incident=900001, device="lang-kiosk", gone_at=now, times=1))
         session.add(SittingChange(session="lang-sitting", version=1, state="open", at=now))
         for action in ACTIONS:
             audit(session, Actor("lang", now), action, "x", {})
@@ -167,6 +182,7 @@ def test_no_refusal_speaks_english_to_others(ground, staff, language):
     words = {"Accept-Language": language}
     csrf = {"csrf": admin.csrf}
     device = {"device": "A", "kind": "kiosk", "site": "1"}
+    settings = "/devices/lang-kiosk/settings"
     for answer in (
         TestClient(clerk.client.app).get("/sign-in", headers=words),
         TestClient(clerk.client.app).post("/sign-in", data={"name": "x", "password": "x"}, headers=words),
@@ -175,6 +191,8 @@ def test_no_refusal_speaks_english_to_others(ground, staff, language):
         admin.client.post("/tokens", data={"name": "a/b", "days": "30"} | csrf, headers=words),
         admin.client.post("/tokens", data={"name": "x"}, headers=words),
         admin.client.post("/enrolment", data=device | csrf, headers=words),
+        admin.client.post(settings, data={"entered": ["5", "x"], "was": ["", ""]} | csrf, headers=words),
+        admin.client.post(settings, data={"entered": ["50", ""], "was": ["", ""]} | csrf, headers=words),
         admin.client.post("/jobs/op-none/cancel", data=csrf, headers=words),
         admin.client.post("/documents/lang-0/void", data=csrf, headers=words),
     ):

@@ -259,6 +259,23 @@ def test_without_a_link_no_visit_begins_and_no_card_is_asked_for() -> None:
     play(story)
 
 
+def test_without_room_for_what_must_be_kept_the_kiosk_is_out_of_service() -> None:
+    async def story(citizen: Citizen, rig: Rig) -> None:
+        await citizen.walk_to(Step.PREVIEW, rig)
+        rig.link.full = True
+        await citizen.press("pay")
+        assert (citizen.kiosk.screen.step, citizen.kiosk.screen.reason) == (Step.FAILED, Reason.LINK)
+        await citizen.press("finish")
+        assert citizen.kiosk.screen.blocked == Reason.LINK
+        assert rig.terminal.amounts == {}
+        rig.link.full = False
+        for handler in rig.link.handlers:
+            handler()
+        await citizen.ready()
+
+    play(story)
+
+
 def test_a_printer_that_does_not_answer_says_only_that_it_is_not_ready() -> None:
     async def story(citizen: Citizen, rig: Rig) -> None:
         await until(lambda: bool(citizen.kiosk.readings))

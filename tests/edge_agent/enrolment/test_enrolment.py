@@ -5,16 +5,18 @@ import ssl
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from edge_agent.enrolment import keys
-from edge_agent.enrolment.run import attempt
+from edge_agent.enrolment import attempt as enrolment
 from edge_agent.errors import MalformedError, RefusedError, SettingsError, UnavailableError
+from edge_agent.files import write_durably
 from edge_agent.link.identity import identity, mutual
+from edge_agent.link.membership import membership
 from edge_agent.settings import Broker, Cloud, Settings
 from tests.edge_agent.authority import Authority
 from tests.edge_agent.broker import free_port
@@ -49,6 +51,10 @@ def settings(tmp_path: Path, plane: ControlPlane) -> Settings:
             bootstrap_url=plane.url, device_url=plane.url, ca_file=tmp_path / "plane" / "ca.pem", timeout_s=5
         ),
     )
+
+
+def attempt(settings: Settings) -> None:
+    enrolment.attempt(settings, membership(settings, lambda: int(time.time() * 1000)).wallet)
 
 
 def token_file(settings: Settings) -> Path:
@@ -183,9 +189,9 @@ def test_a_certificate_for_somebody_else_is_not_kept(settings: Settings, plane: 
 
 
 def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
-    keys.write_durably(tmp_path / "a" / "file", b"one")
+    write_durably(tmp_path / "a" / "file", b"one")
     (tmp_path / "a" / "file.new").write_bytes(b"left over")
-    keys.write_durably(tmp_path / "a" / "file", b"two")
+    write_durably(tmp_path / "a" / "file", b"two")
     assert (tmp_path / "a" / "file").read_bytes() == b"two"
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["file"]
 

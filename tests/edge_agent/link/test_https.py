@@ -1,6 +1,7 @@
 """HTTPS with the device's certificate."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ async def test_nobody_there_is_unavailable(who: Identity) -> None:
 async def test_a_stranger_is_not_spoken_to(plane: ControlPlane, who: Identity, tmp_path: Path) -> None:
     rogue = tmp_path / "rogue.pem"
     rogue.write_bytes(Authority("Rogue").pem)
-    stranger = Identity(who.key, who.certificate, rogue)
+    stranger = replace(who, trusted=rogue)
     with pytest.raises(UnavailableError, match="CERTIFICATE_VERIFY_FAILED"):
         await DeviceHttps(plane.url, stranger, 5).request("GET", "/whoami")
     assert plane.requests == []

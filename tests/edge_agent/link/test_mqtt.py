@@ -163,6 +163,41 @@ async def test_a_second_agent_with_the_same_certificate_puts_the_first_one_out(
     twin.transport.hang_up()
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (0x8E, "taken-over"),
+        (0x87, "refused"),
+        (0x98, "refused"),
+        (0x8B, "unavailable"),
+        (0x8D, "unavailable"),
+    ],
+)
+async def test_the_reason_that_a_broker_gives_is_told(code: int, reason: str) -> None:
+    """In bytes (MQTT 5, 3.14): Debian's mosquitto 2.0.11 gives none when it puts a client out."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)  # CONNECT
+        writer.write(bytes([0x20, 3, 0, 0, 0]))
+        subscribe = await reader.read(1000)
+        writer.write(bytes([0x90, 4, *subscribe[2:4], 0, 1]))
+        writer.write(bytes([0xE0, 2, code, 0]))
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        transport = MqttTransport(host="127.0.0.1", port=port, client_id=DEVICE, keepalive_s=30, context=None)
+        events: asyncio.Queue[Up | Down | Arrived] = asyncio.Queue()
+        transport.dial([ACK], WILL, events.put_nowait)
+        async with asyncio.timeout(DEADLINE_S):
+            assert await events.get() == Up()
+            lost = await events.get()
+    assert isinstance(lost, Down)
+    assert lost.reason == reason
+
+
 async def test_messages_wait_at_the_broker_for_a_device_that_comes_back(
     tmp_path: Path, broker: Broker, authority: Authority
 ) -> None:

@@ -99,6 +99,20 @@ async def test_it_samples_again_and_again() -> None:
     assert await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_another_pace_begins_at_once() -> None:
+    link = FakeLink()
+    telemetry = Telemetry(link=link, period_s=3600, readings=[lambda: {"cpu_pct": 1.0}])
+    task = asyncio.create_task(telemetry.run())
+    async with asyncio.timeout(10):
+        while not link.batches:
+            await asyncio.sleep(0)
+        telemetry.pace(0.01)
+        await link.third.wait()
+    assert telemetry.period_s == 0.01
+    task.cancel()
+    assert await asyncio.gather(task, return_exceptions=True)
+
+
 def test_this_machine_tells_how_it_is(tmp_path: Path) -> None:
     values = Machine(tmp_path).read()
     assert {"cpu_pct", "memory_pct", "disk_pct", "uptime_s"} <= set(values)

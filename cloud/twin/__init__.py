@@ -1,0 +1,1 @@
+"""What each device should do and what it says it does: the twin."""

@@ -1,0 +1,74 @@
+"""The control plane's desk for certificates, reached through a child process that ends with each visit."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from edge_agent.errors import RefusedError, UnavailableError
+
+ANSWER_BYTES_MAX = 10_000
+
+
+class Desk(Protocol):
+    """Where this device gets certificates, and where its keys are encrypted."""
+
+    async def renew(self) -> int | None:
+        """Have a whole next identity put into the spare slot; the server's clock in ms, if it was told.
+
+        Raises:
+            UnavailableError: try again later; nothing was spoilt.
+            RefusedError: a person must act, the sentence says how.
+        """
+
+    async def encrypt(self) -> None:
+        """Have plain keys put under the vault's secret.
+
+        Raises:
+            UnavailableError, RefusedError: as `renew`.
+        """
+
+
+class _Told(msgspec.Struct):
+    reason: str = ""
+    sentence: str = ""
+    server_ms: int | None = None
+
+
+class ChildDesk:
+    """`settings_file` is what the agent itself was started with."""
+
+    def __init__(self, settings_file: Path) -> None:
+        self._file = settings_file
+
+    async def renew(self) -> int | None:
+        return (await self._ask("--renew")).server_ms
+
+    async def encrypt(self) -> None:
+        await self._ask("--encrypt")
+
+    async def _ask(self, what: str) -> _Told:
+        """The child is gone when this returns or is cancelled."""
+        words = (sys.executable, "-m", "edge_agent.enrolment", "--settings", str(self._file), what)
+        child = await asyncio.create_subprocess_exec(
+            *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+        )
+        assert child.stdout is not None
+        try:
+            said = await child.stdout.read(ANSWER_BYTES_MAX)
+            code = await child.wait()
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
+        try:
+            told = msgspec.json.decode(said, type=_Told)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UnavailableError(f"the enrolment ended with status {code} and no answer") from error
+        if told.reason == "refused":
+            raise RefusedError(told.sentence)
+        if told.reason:
+            raise UnavailableError(told.sentence)
+        return told

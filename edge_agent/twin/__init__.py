@@ -1,0 +1,1 @@
+"""What is desired of this device, and what it says it does: its twin."""
