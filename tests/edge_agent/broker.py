@@ -15,7 +15,7 @@ from tests.edge_agent.authority import Authority
 
 STARTED = "running"
 ATTEMPTS = 5
-AGAIN_S = 5.0
+AGAIN_S = 1.0
 
 
 @dataclass
