@@ -54,7 +54,9 @@ class Limits:
     flaps: int = 3
 
     def paced(self, sampling_s: float) -> "Limits":
-        """For a device that samples every `sampling_s`: three that are missing are late, five are gone."""
+        """For a device that samples less often than usual: three missing samples are late, five are gone."""
+        if sampling_s <= INTERVAL_USUAL_S:
+            return self
         return replace(
             self,
             late_after_s=max(self.late_after_s, SAMPLES_LATE * sampling_s),

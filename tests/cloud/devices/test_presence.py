@@ -120,7 +120,8 @@ def test_a_device_that_samples_seldom_is_given_as_many_samples_as_the_others_sec
     assert told(*story, looked(3 * 3600 + 10), known=slow).cause is Cause.LATE
     assert told(*story, looked(3 * 3600 + 10), looked(5 * 3600 + 10), known=slow).cause is Cause.SILENT
     assert told(*story, (20, LEAVES), looked(50), known=slow).cause is Cause.ENDED
-    assert LIMITS.paced(10) == LIMITS
+    tight = Limits(late_after_s=2, gone_after_s=4)
+    assert tight.paced(10) == tight, "who samples as usual is held to the settings alone"
 
 
 def test_a_link_that_comes_and_goes_is_degraded_until_it_has_been_steady() -> None:
