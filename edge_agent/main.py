@@ -64,9 +64,9 @@ CLOCK_PERIOD_S = 600.0
 """How often the control plane is asked for nothing but its `Date`."""
 CLOCK_RETRY_S = 60.0
 BOARD_PERIOD_S = 3600.0
+"""How often the I/O board is asked which firmware runs; updates ask it themselves."""
 UNSTOPPABLE = frozenset[str]({OperationName.PRINT_DOCUMENT, OperationName.RESTART_AGENT})
 """What goes on when its job is cancelled: the printer has the paper, the process is ending already."""
-"""How often the I/O board is asked which firmware runs; updates ask it themselves."""
 
 Run = Callable[[], Awaitable[None]]
 
