@@ -311,7 +311,7 @@ class City:
             write_private(folder / "token", each["token"])
 
     def _enrolled(self, device: str) -> bool:
-        return (self.folder.device(device) / "data" / "pki" / "device.pem").exists()
+        return identity(self.folder.device(device) / "data", self.folder.cloud / "pki" / "ca.pem").complete
 
     def _begin(self, life: Coroutine[Any, Any, None]) -> None:
         """Something that goes on as long as the city does."""

@@ -24,6 +24,7 @@ from simulators.city.hardware import CityHands
 from simulators.city.paper import code_on
 from simulators.city.report import Report, StepError
 from simulators.city.story_firmware import FirmwareStory
+from simulators.city.story_identity import IdentityStory
 from simulators.city.story_recordings import recording_arrives
 from simulators.city.story_transcripts import draft_is_right
 from simulators.city.story_updates import UpdateStory
@@ -110,6 +111,7 @@ class Story:
                 updates = UpdateStory(self.city, self.staff, self.step)
                 await updates.play()
                 await FirmwareStory(self.city, updates).play()
+                await IdentityStory(self.city, self.staff, self.step).play()
                 await self.step("every job has ended", 30, self.jobs_over)
                 await self.step("at the end every device is there and well", 60, self.look_at_fleet)
 
