@@ -55,7 +55,7 @@ async def speak(link: Link, diary: Path, every_s: float) -> None:
 def main(diary: Path, every_s: float) -> int:
     """The agent's own exit code."""
 
-    def parts(_settings: Settings, link: Link, _https: DeviceHttps) -> agent.Parts:
+    def parts(settings: Settings, link: Link, https: DeviceHttps) -> agent.Parts:
         return agent.Parts(tasks={"speech": lambda: speak(link, diary, every_s)})
 
     agent._parts = parts

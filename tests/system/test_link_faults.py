@@ -5,13 +5,16 @@ control plane. Each promised message is stored once, and the device, the store a
 """
 
 import os
+import queue
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +23,12 @@ from typing import Any
 import httpx
 import pytest
 
+from cloud.enrolment.authority import DEVICE_AGE
 from cloud.operators.roles import Role
 from contract.messages import Lane
 from edge_agent.link.outbox import SILENT_TIMEOUTS
 from tests.cloud.exposed import Exposed, exposed
+from tests.cloud.mosquitto import PROGRAM
 from tests.edge_agent.test_agent import Agent
 from tests.system.black_hole import BlackHole, black_hole
 from tests.system.conftest import wait_until
@@ -37,6 +42,11 @@ DISK = "40m"
 """Of the tmpfs: the reserve is made where there is room for it twice."""
 FILL_BYTES = 4096
 LIST_LOOK_S = 0.1
+RENEWED_AFTER_S = 2.0
+"""In the life of a certificate that is renewed all the time."""
+RENEW_EARLY = RENEWED_AFTER_S / DEVICE_AGE.total_seconds()
+RENEW_AT_SHARE = 2 / 3
+ROTATIONS_LONG = 20
 
 
 @dataclass(frozen=True)
@@ -54,8 +64,8 @@ class Pace:
         return max(2 * self.keepalive_s, SILENT_TIMEOUTS * self.ack_timeout_s) + self.keepalive_s
 
 
-SHORT = Pace(hole_s=15.0, keepalive_s=1, ack_timeout_s=0.5, drain_s=DEADLINE_S)
-"""Ten minutes with everything forty times shorter; a keep-alive is a second at least."""
+SHORT = Pace(hole_s=12.0, keepalive_s=1, ack_timeout_s=0.4, drain_s=DEADLINE_S)
+"""Ten minutes with everything fifty times shorter; a keep-alive is a second at least."""
 TRUE = Pace(hole_s=600.0, keepalive_s=30, ack_timeout_s=20.0, drain_s=300.0)
 
 
@@ -80,8 +90,18 @@ class Device:
     def promised(self, lane: Lane = Lane.TELEMETRY) -> list[int]:
         return self.noted("promised", lane)
 
-    def wait_for(self, event: str) -> dict[str, Any]:
-        return self.process.wait_for(event)
+    def wait_for(self, event: str, silence_s: float = DEADLINE_S) -> dict[str, Any]:
+        """Until it has said `event`; it is never silent for longer than `silence_s`."""
+        heard = []
+        while True:
+            try:
+                found = self.process.events.get(timeout=silence_s)
+            except queue.Empty:
+                raise AssertionError(f"{self.name} has not said {event}, but {heard[-20:]}") from None
+            assert found["level"] != "critical", found
+            if found["event"] == event:
+                return found
+            heard.append(found)
 
     def heard(self) -> set[str]:
         """Events since the last that was waited for."""
@@ -101,14 +121,23 @@ class Street:
 
     @contextmanager
     def device(
-        self, name: str, *, port: int = 0, pace: Pace = SHORT, disk: Path | None = None
+        self,
+        name: str,
+        *,
+        port: int = 0,
+        pace: Pace = SHORT,
+        disk: Path | None = None,
+        renew_at_share: float = RENEW_AT_SHARE,
     ) -> Iterator[Device]:
         """A device that has enrolled by itself and talks; its data is on `disk`, a small one of its own."""
         folder = self._folder / name
         folder.mkdir()
         data = disk or folder / "data"
         (folder / "token").write_text(self.token(name))
-        (folder / "agent.toml").write_text(self._settings(name, folder, data, port, pace))
+        settings = self._settings(name, folder, data, port or self.plane.ports["broker"], pace)
+        (folder / "agent.toml").write_text(
+            f"{settings}renew_at_share = {renew_at_share}\nrenew_jitter_share = 0.0\n"
+        )
         speech = (sys.executable, "-m", "tests.system.speaking_agent", str(folder), str(EVERY_S))
         mount = f'mount -t tmpfs -o size={DISK} tmpfs "{data}" && exec "$0" "$@"'
         made = Device(name, folder, speech if disk is None else ("unshare", "-m", "sh", "-c", mount, *speech))
@@ -120,6 +149,14 @@ class Street:
         finally:
             if made.process.process.poll() is None:
                 made.process.end(signal.SIGKILL)
+
+    def kill_broker(self) -> None:
+        """kill -9 the broker, which forgets its sessions, and start it again."""
+        old = self.plane.processes["broker"]
+        old.kill()
+        old.wait()
+        words = [str(PROGRAM), "-c", str(self.plane.folder / "broker" / "mosquitto.conf")]
+        self.plane.processes["broker"] = subprocess.Popen(words, stderr=subprocess.DEVNULL, text=True)
 
     def token(self, device: str) -> str:
         """A new token for a device, as staff makes it."""
@@ -204,7 +241,7 @@ class Street:
         return (
             f'device = "{name}"\nkind = "kiosk"\nsite = "Dardania"\ndata_dir = "{data}"\n'
             f'token_file = "{folder / "token"}"\n'
-            f'[broker]\nhost = "localhost"\nport = {port or ports["broker"]}\n'
+            f'[broker]\nhost = "localhost"\nport = {port}\n'
             f"keepalive_s = {pace.keepalive_s}\nack_timeout_s = {pace.ack_timeout_s}\n"
             f'[cloud]\nbootstrap_url = "https://localhost:{ports["bootstrap"]}"\n'
             f'device_url = "https://localhost:{ports["device"]}"\n'
@@ -222,8 +259,33 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
         plane = stack.enter_context(exposed(folder, f"sqlite:///{folder}/data/fleet.db"))
         office = stack.enter_context(plane.staff(Role.ADMINISTRATOR).browser())
         stack.enter_context(revocations_carried(plane))
-        yield Street(plane, office, folder)
-        assert plane.failures() == []
+        try:
+            yield Street(plane, office, folder)
+            assert plane.failures() == []
+        finally:
+            plane.processes["broker"].terminate()  # it may be another than in the beginning
+            plane.processes["broker"].wait(DEADLINE_S)
+
+
+@pytest.fixture(scope="module")
+def faults(street: Street, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Future[None]]]:
+    """The faults of three devices at once, because each of them is little but waiting."""
+    disk = tmp_path_factory.mktemp("full")
+
+    def cut() -> None:
+        with black_hole(street.plane.ports["broker"]) as hole:
+            cross(street, hole, SHORT, "kiosk-hole")
+
+    def starved() -> None:
+        with black_hole(street.plane.ports["broker"]) as hole:
+            run_out_of_disk(street, hole, disk, "kiosk-disk", 1)
+
+    with ThreadPoolExecutor(3) as pool:
+        yield {
+            "hole": pool.submit(cut),
+            "disk": pool.submit(starved),
+            "revocation": pool.submit(revoke_under_load, street, "kiosk-revoked", 1),
+        }
 
 
 @contextmanager
@@ -260,24 +322,24 @@ def cross(street: Street, hole: BlackHole, pace: Pace, name: str) -> None:
     with street.device(name, port=hole.port, pace=pace) as device:
         hole.cut()
         cut_at = time.monotonic()
-        device.wait_for("link_lost")
+        device.wait_for("link_lost", pace.hang_up_s + DEADLINE_S)
         hung_up_s = time.monotonic() - cut_at
         assert hung_up_s < min(pace.hole_s, pace.hang_up_s + 5), "it did not hang up by itself"
         before = len(street.points(name))
-        device.wait_for("link_not_established")
+        device.wait_for("link_not_established", pace.drain_s)
         time.sleep(max(0.0, cut_at + pace.hole_s - time.monotonic()))  # the fault itself lasts
         assert len(street.points(name)) == before, "something came through the hole"
         assert len(device.promised()) > before + SOME, "the device said too little to prove anything"
         hole.restore()
-        device.wait_for("link_connected")
+        device.wait_for("link_connected", pace.drain_s)
         street.settle(device, pace.drain_s)
         figures = street.check(device)
         assert street.ledger(name)["dropped_by_reason"] == {}
         print(f"black hole of {pace.hole_s:g} s: hung up after {hung_up_s:.1f} s, {figures}")
 
 
-def test_a_black_hole_of_ten_minutes_costs_nothing(street: Street, hole: BlackHole) -> None:
-    cross(street, hole, SHORT, "kiosk-hole")
+def test_a_black_hole_of_ten_minutes_costs_nothing(faults: Mapping[str, Future[None]]) -> None:
+    faults["hole"].result()
 
 
 @pytest.mark.long
@@ -341,9 +403,9 @@ def run_out_of_disk(street: Street, hole: BlackHole, folder: Path, name: str, ro
 
 
 def test_a_full_disk_breaks_no_promise_and_is_left_without_a_restart(
-    street: Street, hole: BlackHole, tmp_path: Path
+    faults: Mapping[str, Future[None]],
 ) -> None:
-    run_out_of_disk(street, hole, tmp_path, "kiosk-disk", 1)
+    faults["disk"].result()
 
 
 @pytest.mark.long
@@ -394,11 +456,39 @@ def revoke_under_load(street: Street, name: str, rounds: int) -> None:
             print(f"{each.name}: {street.check(each)}")
 
 
-def test_a_device_that_is_revoked_while_it_sends_is_dropped_and_its_neighbour_is_not(street: Street) -> None:
-    revoke_under_load(street, "kiosk-revoked", 1)
+def test_a_device_that_is_revoked_while_it_sends_is_dropped_and_its_neighbour_is_not(
+    faults: Mapping[str, Future[None]],
+) -> None:
+    faults["revocation"].result()
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_a_device_that_is_revoked_again_and_again_loses_nothing_that_it_promised(street: Street) -> None:
     revoke_under_load(street, "kiosk-revoked-long", 10)
+
+
+def rotate(street: Street, name: str, rounds: int) -> None:
+    """Each new certificate is asked for, and the broker dies before it has proven itself."""
+    with street.device(name, renew_at_share=RENEW_EARLY) as device:
+        for _ in range(rounds):
+            device.wait_for("certificate_asked_for")
+            street.kill_broker()
+            device.wait_for("certificate_committed")
+            street.wait_stored(device, FEW)
+        street.settle(device)
+        print(f"{rounds} rotations with the broker killed: {street.check(device)}")
+
+
+def test_certificates_that_change_while_the_broker_dies_cost_nothing(
+    street: Street, faults: Mapping[str, Future[None]]
+) -> None:
+    for each in faults.values():
+        each.exception()  # they say themselves what went wrong; here the broker is theirs no longer
+    rotate(street, "kiosk-rotating", 2)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_certificates_that_change_again_and_again_while_the_broker_dies_cost_nothing(street: Street) -> None:
+    rotate(street, "kiosk-rotating-long", ROTATIONS_LONG)

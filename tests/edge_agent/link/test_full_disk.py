@@ -33,8 +33,8 @@ def link_of(boot, transport):
     journal, _ = _journals(folder, reserve, boot, 1_795_423_200_000)
     return journal, Link(
         device="kiosk-001", kind="kiosk", agent="1", root="fleet/v1", boot=boot,
-        bounds=Bounds(20_000, 40_000_000, 20, 20.0, reserve_every_s=0.2), journal=journal, transport=transport,
-        chance=random.Random(1), reserve=reserve,
+        bounds=Bounds(20_000, 40_000_000, 20, 20.0, reserve_every_s=0.2), journal=journal,
+        transport=transport, chance=random.Random(1), reserve=reserve,
     )
 
 
