@@ -337,7 +337,13 @@ def _link(
         root=broker.root,
         boot=boot,
         bounds=Bounds(
-            outbox.rows_max, outbox.bytes_max, outbox.window, broker.ack_timeout_s, outbox.age_max_s
+            rows_max=outbox.rows_max,
+            bytes_max=outbox.bytes_max,
+            window=outbox.window,
+            ack_timeout_s=broker.ack_timeout_s,
+            age_max_s=outbox.age_max_s,
+            declare_every_s=outbox.declare_every_s,
+            reserve_every_s=outbox.reserve_every_s,
         ),
         journal=journal,
         transport=transport,

@@ -56,12 +56,18 @@ class Telemetry(_Section, frozen=True, kw_only=True):
 
 
 class Outbox(_Section, frozen=True, kw_only=True):
-    """Bounds of what waits on the device's disk; telemetry older than `age_max_s` (30 days) is dropped."""
+    """Bounds of what waits on the device's disk; telemetry older than `age_max_s` (30 days) is dropped.
+
+    What was dropped is told to the cloud no more often than each `declare_every_s`; a disk that was full is
+    tried again each `reserve_every_s`.
+    """
 
     rows_max: Count = 50_000
     bytes_max: Count = 64_000_000
     window: Count = 20
     age_max_s: Seconds = 2_592_000.0
+    declare_every_s: Seconds = 60.0
+    reserve_every_s: Seconds = 30.0
 
 
 class Kiosk(_Section, frozen=True, kw_only=True):

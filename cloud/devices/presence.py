@@ -42,8 +42,8 @@ class Limits:
 
     `will_holds_s`: who is back within it was never gone; longer than most reconnections (full jitter, first
     bounds 0.5 to 8 s). `late_after_s`: six samples are missing. `gone_after_s`: thirty are. `proof_after_s`:
-    data that arrives so soon after a will may have been sent before it. `flaps` greetings within
-    `flap_window_s` are a link that flaps.
+    data that arrives so soon after a will may have been sent before it. `flaps` greetings of one
+    boot within `flap_window_s` are a link that flaps.
     """
 
     will_holds_s: float = 30.0
@@ -140,7 +140,10 @@ def handle(known: Known, event: Event, now: datetime, ears: Ears, limits: Limits
 
 
 def _greeted(known: Known, said: Said, now: datetime) -> Known:
-    """A greeting counts once for each connection, and nothing revives one that has ended."""
+    """A greeting counts once for each connection, and nothing revives one that has ended.
+
+    An agent that was started anew, by a job or an update, is no link that flaps.
+    """
     if said.boot == known.boot and known.came_at is not None:
         again = said.connection == known.connection and (known.ended_at is None or said.connection > 0)
         if again or said.connection < known.connection:
@@ -151,7 +154,7 @@ def _greeted(known: Known, said: Said, now: datetime) -> Known:
         connection=said.connection,
         came_at=now,
         ended_at=None,
-        comings=(*known.comings, now)[-COMINGS_MAX:],
+        comings=(*(known.comings if said.boot == known.boot else ()), now)[-COMINGS_MAX:],
     )
 
 

@@ -48,6 +48,8 @@ class Bounds:
     ack_timeout_s: float
     age_max_s: float = float("inf")
     """Telemetry that is older is dropped."""
+    declare_every_s: float = DECLARE_EVERY_S
+    reserve_every_s: float = RESERVE_EVERY_S
 
 
 @dataclass(frozen=True)
@@ -296,7 +298,7 @@ class Outbox:
         self._must_bytes = 0
         self._bounds = bounds
         self._tally = Tally(boot, pending)
-        self._declare_at: Instant = -DECLARE_EVERY_S
+        self._declare_at: Instant = -bounds.declare_every_s
         self._reserve_at: Instant = 0.0
         self._silent_since: Instant | None = None
         self._patience_s = SILENT_TIMEOUTS * bounds.ack_timeout_s
@@ -370,13 +372,13 @@ class Outbox:
             case Undeclared(seq, ranges):
                 self._take_back(Lane.EVENTS, seq)
                 self._tally.put_back(ranges)
-                self._declare_at = now + DECLARE_EVERY_S
+                self._declare_at = now + self._bounds.declare_every_s
             case DiskFull():
-                self.scarce, self._reserve_at = True, now + RESERVE_EVERY_S
+                self.scarce, self._reserve_at = True, now + self._bounds.reserve_every_s
 
     def _look_around(self, now: Instant) -> Iterator[Effect]:
         if self.scarce and now >= self._reserve_at:
-            self._reserve_at = now + RESERVE_EVERY_S
+            self._reserve_at = now + self._bounds.reserve_every_s
             yield MakeReserve()
         if self._silent_since is not None and now >= self._silent_since + self._patience_s:
             self._patience_s = min(2 * self._patience_s, max(SILENT_MAX_S, self._patience_s))
@@ -478,11 +480,11 @@ class Outbox:
                 break
             oldest = self._oldest_droppable()
             if oldest is None:
-                self._declare_at = now + DECLARE_EVERY_S
+                self._declare_at = now + self._bounds.declare_every_s
                 return
             yield self._drop(*oldest, why)
         self._tally.declared(ranges)
-        self._declare_at = now + DECLARE_EVERY_S
+        self._declare_at = now + self._bounds.declare_every_s
         seq = self._number(Lane.EVENTS, len(body), True, now)
         yield Declare(seq, body, ranges, self._tally.ranges)
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,14 @@ AT = 1_763_900_000
 
 
 class Agent:
-    """One run of the agent's process; `events` are its log lines as they come."""
+    """One run of the agent's process; `events` are its log lines as they come.
 
-    def __init__(self, settings: Path) -> None:
+    `words` stand before the settings.
+    """
+
+    def __init__(self, settings: Path, words: Sequence[str] = (sys.executable, "-m", "edge_agent")) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "edge_agent", "--settings", str(settings)],
-            stderr=subprocess.PIPE,
-            text=True,
+            [*words, "--settings", str(settings)], stderr=subprocess.PIPE, text=True
         )
         self.events: queue.Queue[dict[str, Any]] = queue.Queue()
         self.other: list[str] = []

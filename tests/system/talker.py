@@ -31,14 +31,14 @@ LOOK_S = 0.05
 
 
 class Diary:
-    """A file of one line for each message, on the disk when `note` returns."""
+    """A file of one word for each message, on the disk when `note` returns."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def note(self, lane: Lane) -> None:
-        """One more message of this lane."""
-        os.write(self._file, f"{lane}\n".encode())
+    def note(self, word: str) -> None:
+        """One more message: its lane, or what else tells it from others."""
+        os.write(self._file, f"{word}\n".encode())
         os.fsync(self._file)
 
 

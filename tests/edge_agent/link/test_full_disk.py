@@ -16,7 +16,6 @@ from pathlib import Path
 from contract.messages import Lane
 from contract.telemetry import Sample, TelemetryBatch
 from edge_agent.errors import RefusedError, UnavailableError
-from edge_agent.link import outbox
 from edge_agent.link.journal import SqliteJournal
 from edge_agent.link.outbox import Bounds
 from edge_agent.link.reserve import FileReserve
@@ -34,8 +33,8 @@ def link_of(boot, transport):
     journal, _ = _journals(folder, reserve, boot, 1_795_423_200_000)
     return journal, Link(
         device="kiosk-001", kind="kiosk", agent="1", root="fleet/v1", boot=boot,
-        bounds=Bounds(20_000, 40_000_000, 20, 20.0), journal=journal, transport=transport,
-        chance=random.Random(1), reserve=reserve,
+        bounds=Bounds(20_000, 40_000_000, 20, 20.0, reserve_every_s=0.2), journal=journal,
+        transport=transport, chance=random.Random(1), reserve=reserve,
     )
 
 
@@ -49,7 +48,6 @@ def fill():
 
 
 async def main():
-    outbox.RESERVE_EVERY_S = 0.2
     transport = FakeTransport()
     journal, link = link_of("b1", transport)
     async with running(link):
