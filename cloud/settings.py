@@ -96,8 +96,8 @@ class Presence(_Section, frozen=True, kw_only=True):
     """How long it takes until a device counts as late, gone or back, in seconds.
 
     Who is back within `will_holds_s` of its will was never gone. Without a sample for `late_after_s` it is
-    degraded, for `gone_after_s` offline. `flaps` greetings of one boot within `flap_window_s` make a link that flaps.
-    Devices of a site that go within `together_s` are one incident; it ends when all are back for
+    degraded, for `gone_after_s` offline. `flaps` greetings of one boot within `flap_window_s` make a link
+    that flaps. Devices of a site that go within `together_s` are one incident; it ends when all are back for
     `over_after_s`. A device may go off `early_s` before its hours, and be back `late_s` after them. For
     `drain_s` after the ingest has begun to listen, what arrives may have waited at the broker.
     """

@@ -213,7 +213,12 @@ def test_a_certificate_that_the_broker_does_not_take_is_put_back(place: Place) -
 
 @pytest.mark.parametrize(
     "event",
-    ["certificate_asked_for", "certificate_staged", "certificate_trial_began", "certificate_committed"],
+    [
+        pytest.param("certificate_asked_for", marks=pytest.mark.long),
+        "certificate_staged",
+        "certificate_trial_began",
+        pytest.param("certificate_committed", marks=pytest.mark.long),
+    ],
 )
 def test_an_agent_that_is_killed_while_it_renews_goes_on_at_its_next_start(place: Place, event: str) -> None:
     agent = place.start()
