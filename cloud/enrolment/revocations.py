@@ -4,7 +4,11 @@ Nobody says when a broker has read its list anew. So each list also holds a cana
 this list alone, whose key is in memory only. A broker that refuses the canary as revoked has read the list.
 """
 
+import fcntl
+import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,6 +26,8 @@ from cloud.enrolment.authority import CRL_AGE, Authority
 CANARY = "svc-canary"
 """Its common name; no device may be called so, and the broker's rules give it nothing."""
 CANARY_AGE = timedelta(days=1)
+LOCK = "crl.lock"
+"""In the folder; whoever signs holds it, because commands revoke beside a control plane that runs."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Revocations:
         Raises:
             SettingsError: there is no list yet.
         """
-        with self._lock:
+        with self._alone():
             revoked = self._revoked(now)
             listed = pki.revocations(self._folder)
             serials = {entry.serial_number for entry in listed}
@@ -81,13 +87,24 @@ class Revocations:
             SettingsError: there is no list yet.
         """
         self.publish(now)
-        with self._lock:
+        with self._alone():
             listed = pki.revocations(self._folder)
             fresh = self._canary_until is not None and now < self._canary_until
             if self._canary is None or not fresh or not _holds(listed, self._canary.serial):
                 self._sign(listed, self._revoked(now), now)
             assert self._canary is not None
             return self._canary
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other thread and no other process signs meanwhile; a number is given to one list only."""
+        with self._lock:
+            descriptor = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(descriptor)
 
     def _revoked(self, now: datetime) -> dict[int, datetime]:
         with self._sessions() as session:

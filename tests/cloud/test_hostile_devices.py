@@ -21,7 +21,7 @@ from contract.ids import RANDOM_BYTES, uuid7
 from contract.messages import MESSAGE_BYTES_MAX, Lane
 from contract.recordings import recording_id
 from contract.telemetry import Sample, TelemetryBatch
-from tests.cloud.exposed import HALL, KIOSK, NEIGHBOUR, Exposed
+from tests.cloud.exposed import Exposed
 from tests.cloud.fleet_link import AT, FleetDevice
 from tests.contract.test_fuzz import EXAMPLES, LITERALS, paths, with_mark
 
@@ -53,6 +53,11 @@ GOLDEN = {
 """Topics, and the golden file of what travels there; what has none gets an empty object."""
 
 
+HALL, KIOSK, NEIGHBOUR = "hall-hostile", "kiosk-hostile", "kiosk-neighbour"
+DEVICES = {HALL: "recorder", KIOSK: "kiosk", NEIGHBOUR: "kiosk"}
+"""Of these tests alone: others may take the devices that all share out of service."""
+
+
 @dataclass(frozen=True)
 class Town:
     """What messages can name, so that they come as far as the tables: a sitting that is open, and a job."""
@@ -63,11 +68,12 @@ class Town:
 
 @pytest.fixture(scope="module")
 def town(plane: Exposed) -> Town:
+    plane.callers |= {device: plane.member(kind, device) for device, kind in DEVICES.items()}
     with plane.staff(Role.ADMINISTRATOR).browser() as staff:
         made = staff.post("/sittings", data={"device": HALL, "title": "Budget", "lang": "en"})
         assert made.status_code == 303, made.text
         with plane.sessions() as database:
-            session = database.scalars(sa.select(Sitting.session)).one()
+            session = database.scalars(sa.select(Sitting.session).where(Sitting.device == HALL)).one()
         assert staff.post(f"/sittings/{session}/open").status_code == 303
         job = staff.post(
             "/api/v1/jobs",

@@ -2,6 +2,7 @@
 
 import http.client
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -220,6 +221,25 @@ def test_another_process_may_sign_the_list_too(sessions, desk, token, tmp_path, 
     assert newer is not canary, "the list has changed since, so the old canary would prove nothing"
     serials = {entry.serial_number for entry in pki.revocations(folder)}
     assert serials == {certificate.serial_number, newer.serial}
+
+
+def test_processes_that_sign_at_once_give_each_list_a_number_of_its_own(
+    sessions, desk, folder, now, monkeypatch
+):
+    """A command that revokes once met the sweep, and found its file taken away under its hands."""
+    written = []
+    write = pki.write_revocations
+
+    def noted(where, listed):
+        write(where, listed)
+        written.append(listed.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number)
+
+    monkeypatch.setattr(pki, "write_revocations", noted)
+    signers = [Revocations(sessions, folder, desk.issuer) for _ in range(8)]
+    with ThreadPoolExecutor(len(signers)) as pool:
+        canaries = list(pool.map(lambda each: each.canary(now()), signers))
+    assert len({each.serial for each in canaries}) == len(signers)
+    assert written == sorted(set(written))
 
 
 def test_expired_certificates_are_marked(sessions, desk, token, tmp_path, folder, now, states):
