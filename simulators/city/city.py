@@ -91,6 +91,8 @@ class City:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._hardware = threading.Lock()
         self._stopping = False
+        self._strangers = {process.pid for process in processes.descendants()}
+        """What this process had begun before the city; a test may have a database server of its own."""
 
     @property
     def broker_name(self) -> str:
@@ -177,7 +179,7 @@ class City:
         await asyncio.to_thread(self._switch_off)
         for served in reversed(self._served):
             await served.stop()
-        return await asyncio.to_thread(processes.end_all)
+        return await asyncio.to_thread(processes.end_all, self._strangers)
 
     # --- parts ---
 

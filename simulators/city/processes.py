@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -247,16 +247,25 @@ def _signal(group: int, number: signal.Signals) -> None:
         pass  # it has ended already
 
 
-def descendants() -> list[psutil.Process]:
-    """Every living process that comes from this one."""
+def descendants(strangers: Collection[int] = ()) -> list[psutil.Process]:
+    """Every living process that comes from this one, but for the children `strangers` and what they began."""
     found = []
-    for process in psutil.Process().children(recursive=True):
+    for child in psutil.Process().children():
+        if child.pid in strangers:
+            continue
         try:
-            if process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+            family = [child, *child.children(recursive=True)]
         except psutil.NoSuchProcess:
             continue
+        found += [process for process in family if _lives(process)]
     return found
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def reap() -> None:
@@ -269,9 +278,9 @@ def reap() -> None:
             continue
 
 
-def end_all(within_s: float = KILL_S) -> list[str]:
-    """End what is left of our descendants, by its id; gives what even then is there."""
-    left = descendants()
+def end_all(strangers: Collection[int] = (), within_s: float = KILL_S) -> list[str]:
+    """End what is left of our descendants but `strangers`, by its id; gives what even then is there."""
+    left = descendants(strangers)
     for process in left:
         try:
             process.kill()
@@ -279,7 +288,7 @@ def end_all(within_s: float = KILL_S) -> list[str]:
             continue
     psutil.wait_procs(left, timeout=within_s)
     reap()
-    return [_described(process) for process in descendants()]
+    return [_described(process) for process in descendants(strangers)]
 
 
 def _described(process: psutil.Process) -> str:

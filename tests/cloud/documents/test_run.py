@@ -48,6 +48,8 @@ def end_job(desk: Desk, document: str, status: Status, *, started: bool) -> None
                 queued_expiry_s=180,
                 in_progress_timeout_s=180,
                 retries=0,
+                state="IN_PROGRESS",
+                targets=1,
             )
         )
         session.flush()
