@@ -50,6 +50,7 @@ def end_job(desk: Desk, document: str, status: Status, *, started: bool) -> None
                 retries=0,
                 state="IN_PROGRESS",
                 targets=1,
+                wish={},
             )
         )
         session.flush()
