@@ -9,7 +9,7 @@ flood of another; what a device sends beyond its share (`cloud.fair`) is dropped
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from cloud import arrivals, mqtt
 from cloud.broker_figures import SYSTEM_PREFIX, SYSTEM_TOPICS
+from cloud.broker_refusals import REPORT_TOPIC, read_report
 from cloud.database.models.devices import Device
 from cloud.database.writing import hold
 from cloud.errors import MalformedError, RefusedError
@@ -154,7 +155,8 @@ class Broker:
     def watch_system(self, handler: Callable[[str, bytes], None]) -> None:
         """Call `handler` in the network thread with each of the broker's own figures: topic and payload.
 
-        A broker that has none, or does not give them to us, says nothing.
+        What it has refused by itself (`cloud.broker_log`) is counted from then on as well. A broker that has
+        none of it, or does not give it to us, says nothing.
         """
         self._system = handler
 
@@ -245,7 +247,8 @@ class Broker:
         self._since = self._clock()
         self._connected.set()
         if self._system is not None:
-            self._system_mid = client.subscribe([(topic, 0) for topic in SYSTEM_TOPICS])[1]
+            filters = [(topic, 0) for topic in SYSTEM_TOPICS] + [(REPORT_TOPIC, 1)]
+            self._system_mid = client.subscribe(filters)[1]
         log.info("link_connected", extra={"broker": f"{self._settings.host}:{self._settings.port}"})
         for handler in self._connected_handlers:
             self._do_later(handler)
@@ -261,13 +264,15 @@ class Broker:
         if self._system is not None and message.topic.startswith(SYSTEM_PREFIX):
             self._system(message.topic, bytes(message.payload))
             return
+        if message.topic == REPORT_TOPIC:
+            reported = self._arrived(message, "", {"device": ""})
+            self._do_later(lambda: self._count_reported(reported))
+            return
         try:
             name, ids = topics.parse(message.topic, root=self._settings.root)
         except (ContractMalformedError, UnicodeDecodeError):
             name, ids = "", {"device": ""}
-        arrived = _Arrived(
-            self._connection, message.mid, message.qos, name, ids, bytes(message.payload), self._clock()
-        )
+        arrived = self._arrived(message, name, ids)
         if ENVELOPED.get(name) is Lane.LIVE and ids["device"] in self._known:
             if self._live_in_time(arrived):
                 self._deliver_live(arrived)
@@ -277,6 +282,11 @@ class Broker:
             self._waits.notify()
         if not taken:
             self._drop(arrived)
+
+    def _arrived(self, message: paho.MQTTMessage, name: str, ids: dict[str, str]) -> _Arrived:
+        return _Arrived(
+            self._connection, message.mid, message.qos, name, ids, bytes(message.payload), self._clock()
+        )
 
     def _live_in_time(self, arrived: _Arrived) -> bool:
         device, second = arrived.ids["device"], int(arrived.received_at.timestamp())
@@ -344,22 +354,43 @@ class Broker:
         """Write down how much was dropped; what cannot be written now is written later."""
         with self._waits:
             excess, self._excess = self._excess, Counter()
-        try:
-            with self._sessions.begin() as session:
-                hold(session, excess)
-                known = set(session.scalars(sa.select(Device.device).where(Device.device.in_(excess))))
-                for device, times in excess.items():
-                    owner = device if device in known else ""
-                    arrivals.count(session, owner, Reason.EXCESS.value, self._clock(), times)
-        except sa.exc.SQLAlchemyError:
-            log.exception("excess_not_counted")
-            self._stopping.wait(RETRY_MIN_S)
+        if not self._write_counts({(device, Reason.EXCESS.value): times for device, times in excess.items()}):
             with self._waits:
                 self._excess.update(excess)
             self._do_later(self._count_excess)
             return
         for device, times in excess.items():
             log.warning("excess_dropped", extra={"device": device, "count": times})
+
+    def _count_reported(self, reported: _Arrived) -> None:
+        """Write down what the broker has refused by itself, then take the report from it."""
+        try:
+            counts = read_report(reported.payload)
+        except MalformedError as error:
+            log.warning("broker_report_refused", extra={"sentence": str(error)})
+            counts = {}
+        if not self._write_counts(counts):
+            self._do_later(lambda: self._count_reported(reported))
+            return
+        self._acknowledge(reported)
+        for (device, reason), times in counts.items():
+            log.warning("refused_by_broker", extra={"device": device, "reason": reason, "count": times})
+
+    def _write_counts(self, counts: Mapping[tuple[str, str], int]) -> bool:
+        """Add refusals by device and reason; False, after a pause, when the database does not take them."""
+        devices = {device for device, _ in counts}
+        try:
+            with self._sessions.begin() as session:
+                hold(session, devices)
+                known = set(session.scalars(sa.select(Device.device).where(Device.device.in_(devices))))
+                for (device, reason), times in counts.items():
+                    owner = device if device in known else ""
+                    arrivals.count(session, owner, reason, self._clock(), times)
+        except sa.exc.SQLAlchemyError:
+            log.exception("refusals_not_counted")
+            self._stopping.wait(RETRY_MIN_S)
+            return False
+        return True
 
     def _take(self, arrived: _Arrived) -> None:
         """Store one message, however often it takes; leave it to the broker only when we stop."""

@@ -25,6 +25,16 @@ class Reason(StrEnum):
     """Too much is missing before it; the device sends it again."""
     EXCESS = "excess"
     """More at once than a device may have under way; a device that follows the contract sends it again."""
+    FOREIGN_TOPIC = "foreign-topic"
+    """Refused by the broker, as are the ones below: it is on a topic of another device."""
+    UNKNOWN_TOPIC = "unknown-topic"
+    """No topic that devices write."""
+    FOREIGN_FILTER = "foreign-filter"
+    """A subscription to what is not the subscriber's; it gets nothing by it."""
+    BROKEN_PACKET = "broken-packet"
+    """Not MQTT, or with a topic that is not UTF-8; the connection was ended."""
+    BAD_CERTIFICATE = "bad-certificate"
+    """A connection without a certificate of ours, or with one that has ended; nobody is named."""
 
 
 COUNTED_AS_RECEIVED = frozenset({Reason.MALFORMED, Reason.REFUSED, Reason.HANDLER_FAILED})

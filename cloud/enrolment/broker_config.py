@@ -7,6 +7,11 @@ import os
 import shutil
 from pathlib import Path
 
+import msgspec
+
+from cloud.broker_log import SERVICE as READER
+from cloud.broker_log import SETTINGS_FILE
+from cloud.broker_refusals import REPORT_TOPIC
 from cloud.errors import SettingsError
 from cloud.settings import Broker
 from contract import topics
@@ -16,8 +21,11 @@ FILES = {
     "broker.pem": "broker.pem",
     "broker.key": "broker.key",
     "crl.pem": "crl.pem",
+    f"{READER}.pem": f"{READER}.pem",
+    f"{READER}.key": f"{READER}.key",
 }
-"""What the broker reads, and its name in the PKI. Devices show no chain, so it knows both authorities.
+"""What the broker and the reader of its log read, and its name in the PKI. Devices show no chain, so the
+broker knows both authorities.
 
 It checks the list for whoever shows a certificate and for nobody above: only those of an authority whose list
 is in `crl.pem` get in.
@@ -42,6 +50,8 @@ def write(
 ) -> Path:
     """Put `mosquitto.conf`, its access rules and copies of the files it reads into `out`; gives its path.
 
+    `python -m cloud.broker_log` with the folder then starts it.
+
     `bind` and `port` are where it listens; `root` says that it will be started by root. `home` is where the
     files will lie when the broker reads them, if that is elsewhere.
 
@@ -54,6 +64,7 @@ def write(
         for name, source in FILES.items():
             shutil.copy2(pki / source, out / name)
         _replace(out / "acl", access_rules(settings.root))
+        _replace(out / SETTINGS_FILE, msgspec.json.encode(settings).decode())
         _replace(
             out / "mosquitto.conf",
             configuration(settings, home or out.resolve(), bind=bind, port=port, root=root),
@@ -70,8 +81,9 @@ def access_rules(root: str) -> str:
     """The ACL file: each device below its own name, each service what it needs."""
     lines = ["# Made by `python -m cloud broker-config` from contract/topics.py.", "user svc-control"]
     lines += topics.service_rules(CONTROL_WRITES, CONTROL_READS, root=root)
-    lines += ["topic read $SYS/#", "", "user svc-ingest"]
+    lines += ["topic read $SYS/#", f"topic read {REPORT_TOPIC}", "", "user svc-ingest"]
     lines += topics.service_rules(INGEST_WRITES, INGEST_READS, root=root)
+    lines += ["", f"user {READER}", f"topic write {REPORT_TOPIC}"]
     lines += ["", "# %u is the common name in the certificate"]
     lines += topics.device_rules(root=root)
     return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
 """The folder with the authority's, the servers' and the services' keys and certificates.
 
 The root's key is in a folder of its own, which may be taken away once `prepare` has run: everyday work needs
-only `issuing`. Beside that stand `server`, `broker`, `svc-control`, `svc-ingest` and `seal`, each a `.pem`
+only `issuing`. Beside that stand `server`, `broker`, `seal` and the `SERVICES`, each a `.pem`
 and a `.key` (mode 0600); the folders are 0700. For others there are
 
 - `ca.pem`: the root's certificate, which devices trust;
@@ -31,7 +31,7 @@ ROOT_NAME = "Civic Fleet Root"
 AUTHORITY_NAME = "Civic Fleet Authority"
 SEAL_NAME = "Komuna e Prishtinës"
 """Stands in the seal of every document as who sealed it."""
-SERVICES = ("svc-control", "svc-ingest")
+SERVICES = ("svc-broker", "svc-control", "svc-ingest")
 RENEW_BEFORE = timedelta(days=30)
 """`prepare` makes a certificate anew that has less than this left."""
 ISSUING_RENEW_BEFORE = timedelta(days=800)

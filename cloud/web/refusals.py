@@ -14,6 +14,11 @@ _MESSAGES = {
     Reason.HANDLER_FAILED: N_("set aside after an error of ours"),
     Reason.BEYOND: N_("too far ahead of what is missing"),
     Reason.EXCESS: N_("more at once than a device may send"),
+    Reason.FOREIGN_TOPIC: N_("by the broker: on a topic of another device"),
+    Reason.UNKNOWN_TOPIC: N_("by the broker: on a topic that devices may not write"),
+    Reason.FOREIGN_FILTER: N_("by the broker: subscriptions to what is not its own"),
+    Reason.BROKEN_PACKET: N_("by the broker: packets that break the protocol"),
+    Reason.BAD_CERTIFICATE: N_("by the broker: connections without a good certificate"),
 }
 _UPLOADS = {
     "upload-corrupt": N_("uploads that came damaged"),

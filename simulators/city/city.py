@@ -221,7 +221,7 @@ class City:
             await self._cloud(
                 "broker-config", "--out", str(self.folder.broker), "--port", str(self.ports.broker)
             )
-            await self._run("broker", "mosquitto", "-c", str(self.folder.broker / "mosquitto.conf"))
+            await self._run("broker", PYTHON, "-m", "cloud.broker_log", str(self.folder.broker))
             self._begin(self._carry_revocations())
             return
         self.tell(

@@ -125,8 +125,7 @@ async def laid(folder: Path, devices: Sequence[str]) -> AsyncIterator[Place]:
     Raises:
         PlaceError: mosquitto is not installed, or a command of the control plane failed.
     """
-    program = shutil.which("mosquitto", path=MOSQUITTO_PATH)
-    if program is None:
+    if shutil.which("mosquitto", path=MOSQUITTO_PATH) is None:
         raise PlaceError("mosquitto is missing: apt-get install mosquitto")
     ports = free_ports(4)
     settings = folder / "cloud.toml"
@@ -142,7 +141,8 @@ async def laid(folder: Path, devices: Sequence[str]) -> AsyncIterator[Place]:
     listed = folder / "devices.csv"
     listed.write_text("".join(f"{name},kiosk,load\n" for name in devices), encoding="utf-8")
     await _run(*cloud, "enrol-token", "--settings", str(settings), "--list", str(listed))
-    broker = Command("broker", (program, "-c", str(folder / "broker" / "mosquitto.conf")), again=False)
+    started = (sys.executable, "-m", "cloud.broker_log", str(folder / "broker"))
+    broker = Command("broker", started, again=False)
     ingest = Command("ingest", (*cloud, "ingest", "--settings", str(settings)), again=False)
     logs = folder / "logs"
     control = Command("control", (*cloud, "serve", "--settings", str(settings)), again=False)

@@ -267,7 +267,7 @@ def exposed(folder: Path, database: str) -> Iterator[Exposed]:
         plane = Exposed(folder, ports, sessionmaker(engine, expire_on_commit=False))
         plane.command("init")
         plane.command("broker-config", "--out", str(folder / "broker"), "--port", str(ports["broker"]))
-        broker = [MOSQUITTO, "-c", str(folder / "broker" / "mosquitto.conf")]
+        broker = [sys.executable, "-m", "cloud.broker_log", str(folder / "broker")]
         with (
             _running(plane, "broker", broker, "running"),
             _running(plane, "ingest", plane.words("ingest"), "link_connected"),

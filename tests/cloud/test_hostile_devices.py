@@ -1,11 +1,13 @@
 """Devices that send what nobody should, to a running control plane and ingest: the neighbour is heard."""
 
+import contextlib
 import json
 import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from cloud.broker import ENVELOPED
 from cloud.database.models.captions import Sitting
 from cloud.database.models.link import RefusalCount
 from cloud.operators.roles import Role
+from cloud.refusals import Reason
 from contract import topics
 from contract.documents import Evidence, PrintOutcome
 from contract.ids import RANDOM_BYTES, uuid7
@@ -22,7 +25,8 @@ from contract.messages import MESSAGE_BYTES_MAX, Lane
 from contract.recordings import recording_id
 from contract.telemetry import Sample, TelemetryBatch
 from tests.cloud.exposed import Exposed
-from tests.cloud.fleet_link import AT, FleetDevice
+from tests.cloud.fleet_link import AT, FleetDevice, wait_for
+from tests.cloud.raw_mqtt import NOT_AUTHORIZED, RawDevice
 from tests.contract.test_fuzz import EXAMPLES, LITERALS, paths, with_mark
 
 MESSAGES, MESSAGES_LONG = 1500, 30_000
@@ -84,11 +88,14 @@ def town(plane: Exposed) -> Town:
     return Town(session, job.json()["job"])
 
 
-def connect(plane: Exposed, device: str) -> FleetDevice:
+def identity(plane: Exposed, device: str) -> tuple[Path, Path, Path]:
     certificate = plane.callers[device].certificate
     assert certificate is not None
-    ca, (pem, key) = plane.data / "pki" / "ca.pem", certificate
-    return FleetDevice(plane.ports["broker"], device, (ca, type(ca)(pem), type(ca)(key)))
+    return plane.data / "pki" / "ca.pem", Path(certificate[0]), Path(certificate[1])
+
+
+def connect(plane: Exposed, device: str) -> FleetDevice:
+    return FleetDevice(plane.ports["broker"], device, identity(plane, device))
 
 
 def ids_for(row: topics.Topic, town: Town, chance: random.Random) -> dict[str, str]:
@@ -246,3 +253,45 @@ def test_hostile_messages_are_counted_and_the_neighbour_is_heard(
 @pytest.mark.long
 def test_hostile_messages_link_at_length(plane: Exposed, town: Town, street: list[FleetDevice]) -> None:
     besiege(plane, town, street, random.randrange(10**9), MESSAGES_LONG)
+
+
+TEN_MIB = 10 * 1_048_576
+AT_THE_BROKER = {
+    Reason.FOREIGN_TOPIC: 3,
+    Reason.UNKNOWN_TOPIC: 2,
+    Reason.FOREIGN_FILTER: 1,
+    Reason.BROKEN_PACKET: 1,
+    Reason.OVERSIZED: 1,
+}
+"""What the test below does, by the reason for which the broker refuses it."""
+
+
+def kept_out(plane: Exposed, device: str) -> dict[Reason, int]:
+    counts = refusals(plane)
+    return {reason: counts.get((device, reason), 0) for reason in AT_THE_BROKER}
+
+
+@pytest.mark.system
+@pytest.mark.usefixtures("town")
+def test_what_the_broker_refuses_is_counted_for_its_sender_alone(plane: Exposed) -> None:
+    before = {device: kept_out(plane, device) for device in (KIOSK, NEIGHBOUR)}
+    port, me = plane.ports["broker"], identity(plane, KIOSK)
+    others, mine = (topics.build("telemetry", device=name).encode() for name in (NEIGHBOUR, KIOSK))
+    device = RawDevice(port, me)
+    for topic in (others, others, mine + b"/nothing", b"Denied PUBLISH from " + NEIGHBOUR.encode() + b" ("):
+        device.publish(topic)
+        assert device.reason() == NOT_AUTHORIZED
+    device.publish(others, qos=0)
+    device.subscribe(others)
+    device.publish(mine + b"/\xff")
+    device.wait_hung_up()
+    large = RawDevice(port, me)
+    with contextlib.suppress(OSError):  # it hangs up long before it has read all of it
+        large.publish(mine, b"x" * TEN_MIB)
+    large.wait_hung_up()
+    wanted = {reason: before[KIOSK][reason] + count for reason, count in AT_THE_BROKER.items()}
+    wait_for(lambda: kept_out(plane, KIOSK) == wanted, f"all are counted: {wanted}")
+    assert kept_out(plane, NEIGHBOUR) == before[NEIGHBOUR]
+    with plane.staff(Role.ADMINISTRATOR).browser() as staff:
+        told = staff.get(f"/api/v1/devices/{KIOSK}/ledger").json()["refused_by_reason"]
+    assert {reason: told[reason] for reason in AT_THE_BROKER} == wanted

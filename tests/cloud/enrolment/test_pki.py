@@ -15,7 +15,7 @@ from cloud.errors import SettingsError
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 HOSTS = ["localhost", "127.0.0.1"]
-LEAVES = ["broker", "seal", "server", "svc-control", "svc-ingest"]
+LEAVES = ["broker", "seal", "server", "svc-broker", "svc-control", "svc-ingest"]
 
 
 def contents(folder):
