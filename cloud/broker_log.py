@@ -13,13 +13,13 @@ import contextlib
 import fcntl
 import logging
 import os
-import select
 import shutil
 import signal
 import sys
-import time
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import paho.mqtt.client as paho
@@ -43,16 +43,14 @@ STDERR = 2
 EXIT_SETTINGS = 78
 
 
-def main(words: Sequence[str]) -> int:
-    """Become the broker; returns only if that is not possible."""
+def main(words: Sequence[str]) -> NoReturn:
+    """Become the broker; ends with a sentence where that is not possible."""
     if len(words) != 1:
-        print("usage: python -m cloud.broker_log DIR", file=sys.stderr)
-        return EXIT_SETTINGS
+        _end("usage: python -m cloud.broker_log DIR")
     folder = Path(words[0])
     program = shutil.which(PROGRAM, path=PROGRAM_PATH)
     if program is None:
-        print("broker: mosquitto is missing: apt-get install mosquitto", file=sys.stderr)
-        return EXIT_SETTINGS
+        _end("mosquitto is missing: apt-get install mosquitto")
     logs.configure()
     command = [program, "-c", str(folder / "mosquitto.conf")]
     try:
@@ -63,7 +61,12 @@ def main(words: Sequence[str]) -> int:
     else:
         _leave_reader(settings, client)
         command.append("-v")
-    os.execv(program, command)
+    os.execv(program, command)  # noqa: S606 - from here on this process is the broker
+
+
+def _end(sentence: str) -> NoReturn:
+    print(f"broker: {sentence}", file=sys.stderr)
+    sys.exit(EXIT_SETTINGS)
 
 
 def _settings(folder: Path) -> BrokerSettings:
@@ -71,7 +74,9 @@ def _settings(folder: Path) -> BrokerSettings:
     try:
         return msgspec.json.decode(path.read_bytes(), type=BrokerSettings)
     except (OSError, msgspec.DecodeError) as error:
-        raise SettingsError(f"{path} cannot be read ({error}); run `python -m cloud broker-config`") from error
+        raise SettingsError(
+            f"{path} cannot be read ({error}); run `python -m cloud broker-config`"
+        ) from error
 
 
 def _leave_reader(settings: BrokerSettings, client: paho.Client) -> None:
@@ -97,21 +102,29 @@ def _leave_reader(settings: BrokerSettings, client: paho.Client) -> None:
 
 def _read(pipe: int, settings: BrokerSettings, client: paho.Client) -> None:
     """Read until the broker has ended; report every two seconds what it has refused."""
-    refusals = BrokerRefusals(settings.root)
+    refusals, one = BrokerRefusals(settings.root), threading.Lock()
+    ended = threading.Event()
+
+    def report() -> None:
+        while not ended.wait(REPORT_EVERY_S):
+            if client.is_connected():
+                with one:
+                    told = refusals.report()
+                if told is not None:
+                    client.publish(REPORT_TOPIC, told, qos=1)
+
     mqtt.connect(client, settings)
     client.loop_start()
-    next_report = time.monotonic() + REPORT_EVERY_S
-    while True:
-        timeout_s = max(0.0, next_report - time.monotonic())
-        if select.select([pipe], [], [], timeout_s)[0]:
-            chunk = os.read(pipe, READ_BYTES_MAX)
-            if not chunk:
-                return
-            _pass_on(refusals.take(chunk))
-        if time.monotonic() >= next_report:
-            next_report = time.monotonic() + REPORT_EVERY_S
-            if client.is_connected() and (report := refusals.report()) is not None:
-                client.publish(REPORT_TOPIC, report, qos=1)
+    reporter = threading.Thread(target=report, name="broker-refusals")
+    reporter.start()
+    try:
+        while chunk := os.read(pipe, READ_BYTES_MAX):
+            with one:
+                lines = refusals.take(chunk)
+            _pass_on(lines)
+    finally:
+        ended.set()
+        reporter.join()
 
 
 def _pass_on(lines: bytes) -> None:
@@ -120,4 +133,4 @@ def _pass_on(lines: bytes) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

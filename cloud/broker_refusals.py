@@ -1,4 +1,4 @@
-"""What the broker refuses by itself, as its log says it (mosquitto 2.0.11): counted by device and reason. Pure.
+"""What the broker refuses by itself, as its log (mosquitto 2.0.11) says: counted by device and reason. Pure.
 
 None of it reaches us: a message on a foreign or unknown topic, one that is too large, a packet that is no
 MQTT, a subscription to what is another's, a connection without a good certificate. Whose it is stands in each

@@ -44,7 +44,7 @@ class Place:
         pki.prepare(self.pki, ["localhost"], now())
         issuer = pki.load(self.pki)
         for name in (ME, OTHER):
-            make_client(issuer, self.pki, name)
+            make_client(issuer, self.pki, name)  # type: ignore[no-untyped-call]
         broker_config.write(
             self.settings,
             self.pki,

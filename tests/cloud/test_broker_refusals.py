@@ -108,9 +108,7 @@ def test_it_does_not_matter_where_the_log_is_cut(data: st.DataObject) -> None:
     log = b"".join(STAMP + line + b"\n" for line in (denied(b"x"), b"kiosk-02 1 #", b"New connection."))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=5)))
     refusals = BrokerRefusals("fleet/v1")
-    passed = b"".join(
-        refusals.take(log[a:b]) for a, b in zip([0, *cuts], [*cuts, len(log)], strict=True)
-    )
+    passed = b"".join(refusals.take(log[a:b]) for a, b in zip([0, *cuts], [*cuts, len(log)], strict=True))
     assert passed == STAMP + b"New connection.\n"
     assert dict(read_report(refusals.report() or b"")) == {
         (ME, Reason.UNKNOWN_TOPIC): 1, ("kiosk-02", Reason.FOREIGN_FILTER): 1

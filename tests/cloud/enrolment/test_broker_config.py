@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from cloud.broker_refusals import REPORT_TOPIC
 from cloud.enrolment import authority, broker_config, pki
 from cloud.errors import SettingsError
 from contract import topics
@@ -73,7 +74,27 @@ def test_the_rules_come_from_the_contract_alone():
         assert f"pattern {access} city/v2/{tail}\n" in rules
     services = rules.split("# %u")[0]
     assert "telemetry" not in services.split("user svc-ingest")[0]
-    assert services.split("user svc-ingest")[1].count("topic") == 2
+    ingest, reader = services.split("user svc-ingest")[1].split("user svc-broker")
+    assert ingest.count("topic") == 2
+    assert reader.strip() == f"topic write {REPORT_TOPIC}"
+    assert services.count(REPORT_TOPIC) == 2
+    assert f"\ntopic read {REPORT_TOPIC}\n" in services.split("user svc-ingest")[0]
+
+
+def test_reports_of_the_broker_are_written_and_read_by_one_service_each(broker):
+    make_client(pki.load(broker.folder), broker.folder, "kiosk-01")
+    for forger in ("kiosk-01", "svc-ingest", "svc-control"):
+        assert "Not authorized" in broker.publish(forger, REPORT_TOPIC, "forged").stderr
+    control = broker.subscribe("svc-control", REPORT_TOPIC)
+    nosy = broker.subscribe("kiosk-01", "#", REPORT_TOPIC, "$broker/#")
+    ingest = broker.subscribe("svc-ingest", "#", REPORT_TOPIC)
+    assert broker.publish("svc-broker", REPORT_TOPIC, "told").stderr == ""
+    got, _ = control.communicate(timeout=TIMEOUT_S)
+    assert got == f"{REPORT_TOPIC} told\n"
+    for other in (nosy, ingest):
+        assert other.poll() is None, "it goes on waiting for something"
+        other.terminate()
+        assert other.communicate(timeout=TIMEOUT_S)[0] == ""
 
 
 def test_the_files_may_lie_elsewhere_when_the_broker_reads_them(tmp_path, broker_settings):
