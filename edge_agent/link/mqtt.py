@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -19,7 +19,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from contract.messages import MESSAGE_BYTES_MAX
+from contract.messages import MESSAGE_BYTES_MAX, Lane
 from edge_agent.errors import SettingsError, UnavailableError
 from edge_agent.link.identity import JudgedSocket
 
@@ -38,6 +38,8 @@ REFUSED_CODES = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x90, 0x95, 0x98,
 """MQTT 5, section 2.4: reasons that asking again does not cure, such as not authorized."""
 TAKEN_OVER_CODE = 0x8E
 """The same: another connection with this client id has come."""
+NO_SUBSCRIBERS_CODE = 0x10
+"""MQTT 5, section 3.4.2.1: a PUBACK for a message that the broker could give to nobody."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,34 @@ class Arrived:
     payload: bytes
 
 
-Report = Callable[[Up | Down | Arrived], None]
+class Kept(NamedTuple):
+    """Which message of the outbox something is about."""
+
+    boot: str
+    lane: Lane
+    seq: int
+
+
+@dataclass(frozen=True)
+class Unheard:
+    """The broker took a message of the outbox and had nobody to give it to."""
+
+    kept: Kept
+
+
+Told = Up | Down | Arrived | Unheard
+Report = Callable[[Told], None]
 
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A message to the broker."""
+    """A message to the broker; `kept` if it comes from the outbox."""
 
     topic: str
     payload: bytes
     qos: Literal[0, 1]
     retained: bool = False
+    kept: Kept | None = None
 
 
 class Transport(Protocol):
@@ -81,7 +100,10 @@ class Transport(Protocol):
         """Connect, subscribe to `filters`, then report `Up`; or report `Down`."""
 
     def publish(self, message: Outgoing) -> None:
-        """Hand the message over if there is a connection; whether it arrived is not told."""
+        """Hand the message over if there is a connection.
+
+        Whether it arrived is not told, but for `Unheard`, which only says that it did not.
+        """
 
     def hang_up(self) -> None:
         """Drop the connection or the attempt; nothing more of it is reported."""
@@ -119,7 +141,7 @@ class MqttTransport:
 
     def publish(self, message: Outgoing) -> None:
         if self._connection is not None:
-            self._connection.client.publish(message.topic, message.payload, message.qos, message.retained)
+            self._connection.publish(message)
 
     def hang_up(self) -> None:
         if self._connection is not None:
@@ -155,6 +177,8 @@ class _Connection:
         self._filters = filters
         self._report: Report | None = report
         self._loop = asyncio.get_running_loop()
+        self._under_way: dict[int, Kept] = {}
+        client.on_publish = self._on_publish
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
@@ -183,9 +207,28 @@ class _Connection:
 
         threading.Thread(target=work, name="mqtt-dial", daemon=True).start()
 
+    def publish(self, message: Outgoing) -> None:
+        info = self.client.publish(message.topic, message.payload, message.qos, message.retained)
+        if message.kept is not None and info.rc == paho.MQTT_ERR_SUCCESS:
+            self._under_way[info.mid] = message.kept
+
     def drop(self) -> None:
         self._report = None
         self.client.disconnect()
+
+    def _on_publish(
+        self, _client: paho.Client, _data: object, mid: int, code: ReasonCode, _properties: object
+    ) -> None:
+        try:
+            # On the loop: there `publish` has written down by then what the number stands for.
+            self._loop.call_soon_threadsafe(self._published, mid, code.value)
+        except RuntimeError:
+            pass  # the loop has ended: nobody is left to be told
+
+    def _published(self, mid: int, code: int) -> None:
+        kept = self._under_way.pop(mid, None)
+        if kept is not None and code == NO_SUBSCRIBERS_CODE:
+            self._tell(Unheard(kept))
 
     def _on_connect(
         self, client: paho.Client, _data: object, _flags: object, code: ReasonCode, _properties: object
@@ -213,13 +256,13 @@ class _Connection:
     def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         self._post(Arrived(message.topic, bytes(message.payload)))
 
-    def _post(self, event: Up | Down | Arrived) -> None:
+    def _post(self, event: Told) -> None:
         try:
             self._loop.call_soon_threadsafe(self._tell, event)
         except RuntimeError:
             pass  # the loop has ended: nobody is left to be told
 
-    def _tell(self, event: Up | Down | Arrived) -> None:
+    def _tell(self, event: Told) -> None:
         if self._report is None:
             return
         report = self._report

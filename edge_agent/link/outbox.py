@@ -32,6 +32,9 @@ WORK_SHARE = 0.9
 """Above this share of the bounds new work is refused, so that what is under way can still be told."""
 RESERVE_EVERY_S = 30.0
 """How often a disk that was full is tried again."""
+UNHEARD_WAIT_MIN_S, UNHEARD_WAIT_MAX_S = 1.0, 60.0
+"""Messages that the broker could give to nobody are sent again after so long, by chance half of it less; the
+wait doubles with each round."""
 SILENT_TIMEOUTS = 6
 """So many times `ack_timeout_s` without any acknowledgement, and the connection is given up."""
 SILENT_MAX_S = 3600.0
@@ -126,6 +129,19 @@ class Acked:
 
 
 @dataclass(frozen=True)
+class Unheard:
+    """The broker had nobody to give this message to: the cloud has not come back yet.
+
+    `share` of the wait's uncertain half is by chance, between 0 and 1.
+    """
+
+    boot: str
+    lane: Lane
+    seq: int
+    share: float
+
+
+@dataclass(frozen=True)
 class Connected:
     """The link is up."""
 
@@ -149,6 +165,7 @@ Event = (
     | ClockTrusted
     | Undatable
     | Acked
+    | Unheard
     | Connected
     | Disconnected
     | TimePassed
@@ -239,6 +256,8 @@ class _Row:
     must: bool
     since: Instant
     sent: Instant | None = None
+    again: Instant | None = None
+    """When it goes out again although nobody was late."""
     historical: bool | None = None
 
 
@@ -258,6 +277,8 @@ class _Lane:
         self.streams = [_Stream(boot, deque())]
         self.last_seq = 0
         self.wait_s = ack_timeout_s
+        self.unheard_s = UNHEARD_WAIT_MIN_S
+        self.again: Instant | None = None
 
     @property
     def current(self) -> _Stream:
@@ -337,6 +358,8 @@ class Outbox:
                 effects += self._discard(boot, lane, seq)
             case Acked():
                 effects += self._acknowledge(event, now)
+            case Unheard():
+                self._send_again(event, now)
             case Connected() | Disconnected():
                 self._set_connected(isinstance(event, Connected))
             case TimePassed():
@@ -352,7 +375,7 @@ class Outbox:
     def deadline(self) -> Instant | None:
         """When something must be done, if nothing happens before."""
         waits = [
-            row.sent + lane.wait_s
+            self._due(lane, row)
             for lane in self._lanes.values()
             for _, row in self._window(lane)
             if row.sent is not None
@@ -530,18 +553,39 @@ class Outbox:
         while stream.rows and stream.rows[0].seq <= event.seq:
             self._remove(stream.rows.popleft())
         lane.wait_s = self._bounds.ack_timeout_s
+        lane.unheard_s = UNHEARD_WAIT_MIN_S
         lane.tidy()
         if not any(row.sent is not None for each in self._lanes.values() for _, row in self._window(each)):
             self._silent_since = None
         yield Forget(event.boot, event.lane, event.seq)
+
+    def _send_again(self, event: Unheard, now: Instant) -> None:
+        """Those of one round go together; an answer that is overdue anyway is not waited for longer."""
+        lane = self._lanes.get(event.lane)
+        sent = self._window(lane) if lane is not None and self.connected else ()
+        row = next((row for stream, row in sent if (stream.boot, row.seq) == (event.boot, event.seq)), None)
+        if lane is None or row is None or row.sent is None:
+            return
+        if lane.again is None or lane.again <= now:
+            lane.again = now + lane.unheard_s * (1 + event.share) / 2
+            lane.unheard_s = min(2 * lane.unheard_s, UNHEARD_WAIT_MAX_S)
+        if lane.again < self._due(lane, row):
+            row.again = lane.again
 
     def _set_connected(self, connected: bool) -> None:
         self.connected = connected
         self._silent_since = None
         for lane in self._lanes.values():
             lane.wait_s = self._bounds.ack_timeout_s
+            lane.unheard_s, lane.again = UNHEARD_WAIT_MIN_S, None
             for _, row in self._window(lane):
-                row.sent = None
+                row.sent = row.again = None
+
+    @staticmethod
+    def _due(lane: _Lane, row: _Row) -> Instant:
+        """When a message that was sent goes out again."""
+        assert row.sent is not None
+        return row.sent + lane.wait_s if row.again is None else row.again
 
     def _window(self, lane: _Lane) -> Iterator[tuple[_Stream, _Row]]:
         return islice(lane.rows(), self._bounds.window)
@@ -553,9 +597,10 @@ class Outbox:
             if name is Lane.TELEMETRY and stream is lane.current and not self.clock_trusted:
                 break  # nobody knows yet when these samples were taken
             if row.sent is not None:
-                if now < row.sent + lane.wait_s:
+                if now < self._due(lane, row):
                     continue
-                late = True
+                late = late or row.again is None
+                row.again = None
             if row.historical is None:
                 row.historical = name is Lane.TELEMETRY and now - row.since > HISTORICAL_AFTER_S
             row.sent = now

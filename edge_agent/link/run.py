@@ -35,7 +35,7 @@ from edge_agent.link import reconnection as r
 from edge_agent.link.dating import Stamp
 from edge_agent.link.journal import Deletion, Journal, Message
 from edge_agent.link.keeping import Keeper, as_sent, stored_rows, undatable
-from edge_agent.link.mqtt import Arrived, Down, Outgoing, Transport, Up
+from edge_agent.link.mqtt import Arrived, Down, Kept, Outgoing, Told, Transport, Unheard, Up
 from edge_agent.link.reserve import NoReserve, Reserve
 from edge_agent.ports import Handler
 
@@ -88,7 +88,7 @@ class _Told:
     """What the transport reports of the dial with this number."""
 
     dial: int
-    report: Up | Down | Arrived
+    report: Told
 
 
 _Item = _Order | o.Acked | o.Undatable | o.ReserveMade | _Redial | _Told
@@ -139,6 +139,7 @@ class Link:
         self._outbox = o.Outbox(boot, stored, bounds, journal.pending(), clock_trusted=self._dated)
         self._keeper = Keeper(journal, reserve or NoReserve(), self._outbox)
         self._reconnection = r.Reconnection(chance, time.monotonic())
+        self._chance = chance
         self._items: deque[_Item] = deque(
             o.Undatable(row.boot, row.lane, row.seq) for row in kept if undatable(row)
         )
@@ -298,7 +299,7 @@ class Link:
             case _:
                 assert_never(item)
 
-    def _hear(self, report: Up | Down | Arrived, now: float) -> list[o.Effect]:
+    def _hear(self, report: Told, now: float) -> list[o.Effect]:
         match report:
             case Up():
                 self._reconnect(r.Established(), now)
@@ -309,6 +310,8 @@ class Link:
             case Arrived():
                 self._deliver(report)
                 return []
+            case Unheard(kept):
+                return self._outbox.handle(o.Unheard(*kept, self._chance.uniform(0.0, 1.0)), now)
             case _:
                 assert_never(report)
 
@@ -427,7 +430,7 @@ class Link:
                     historical=p.historical,
                     kept_from=p.kept_from,
                 )
-                found.append(Outgoing(message.topic, payload, 1))
+                found.append(Outgoing(message.topic, payload, 1, kept=Kept(p.boot, p.lane, p.seq)))
         return found
 
     def _filters(self) -> list[str]:
@@ -464,7 +467,7 @@ class Link:
         # Not by way of the queue: the loss that it speaks of may stand there already.
         self._reconnect(r.Told(told.min_s, told.max_s, told.valid_s), time.monotonic())
 
-    def _told(self, dial: int, report: Up | Down | Arrived) -> None:
+    def _told(self, dial: int, report: Told) -> None:
         self._put(_Told(dial, report))
 
     def _at_least_ms(self) -> int:

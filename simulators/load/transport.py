@@ -14,13 +14,16 @@ from edge_agent.errors import SettingsError
 from edge_agent.link.mqtt import (
     CONNECT_TIMEOUT_S,
     FAREWELL_TIMEOUT_S,
+    NO_SUBSCRIBERS_CODE,
     QUEUED_MAX,
     REFUSED_CODES,
     TAKEN_OVER_CODE,
     Arrived,
     Down,
+    Kept,
     Outgoing,
     Report,
+    Unheard,
     Up,
 )
 from simulators.load import packets
@@ -113,7 +116,7 @@ class _Connection(asyncio.Protocol):
         self._wire: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._mid = 0
-        self._in_flight: set[int] = set()
+        self._in_flight: dict[int, Kept | None] = {}
         self._in_flight_max = 0
         self._queue: deque[Outgoing] = deque(maxlen=QUEUED_MAX)
         self._idle = asyncio.Event()
@@ -193,7 +196,9 @@ class _Connection(asyncio.Protocol):
                 if self._report is not None:
                     self._report(Arrived(message.topic, message.payload))
             case packets.PUBACK:
-                self._in_flight.discard(int.from_bytes(packet.body[:2], "big"))
+                kept = self._in_flight.pop(int.from_bytes(packet.body[:2], "big"), None)
+                if kept is not None and packet.body[2:3] == bytes((NO_SUBSCRIBERS_CODE,)) and self._report:
+                    self._report(Unheard(kept))
                 self._send_waiting()
                 self._idle.set()
             case packets.PINGRESP:
@@ -225,7 +230,7 @@ class _Connection(asyncio.Protocol):
             mid = 0
             if message.qos:
                 mid = self._next_mid()
-                self._in_flight.add(mid)
+                self._in_flight[mid] = message.kept
             self._write(packets.publish(message, mid))
             self._dials.published += not message.retained  # presence is no message of the outbox
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from contract import topics
+from contract.messages import Lane
 from edge_agent.link.identity import identity, mutual
-from edge_agent.link.mqtt import Arrived, Down, MqttTransport, Outgoing, Up
+from edge_agent.link.mqtt import Arrived, Down, Kept, MqttTransport, Outgoing, Told, Unheard, Up
 from tests.edge_agent.authority import Authority
 from tests.edge_agent.broker import Broker, free_port, mosquitto
 
@@ -43,12 +44,12 @@ class Listener:
         self.transport = MqttTransport(
             host="localhost", port=port, client_id=name, keepalive_s=30, context=lambda: mutual(who)
         )
-        self.events: asyncio.Queue[Up | Down | Arrived] = asyncio.Queue()
+        self.events: asyncio.Queue[Told] = asyncio.Queue()
 
     def dial(self, *filters: str, will: Outgoing = WILL) -> None:
         self.transport.dial(filters, will, self.events.put_nowait)
 
-    async def next(self) -> Up | Down | Arrived:
+    async def next(self) -> Told:
         async with asyncio.timeout(DEADLINE_S):
             return await self.events.get()
 
@@ -73,6 +74,27 @@ async def test_it_connects_and_messages_go_both_ways(
     assert await there.next() == Arrived(TELEMETRY, b"sample")
     there.transport.publish(Outgoing(ACK, b"stored", 1))
     assert await kiosk.next() == Arrived(ACK, b"stored")
+    kiosk.transport.hang_up()
+    there.transport.hang_up()
+
+
+async def test_it_says_which_message_of_the_outbox_nobody_heard(
+    tmp_path: Path, broker: Broker, authority: Authority
+) -> None:
+    """As after the broker was killed, until the cloud has subscribed anew."""
+    kiosk, there = device(tmp_path, broker, authority), cloud(tmp_path, broker, authority)
+    kiosk.dial(ACK)
+    assert await kiosk.next() == Up()
+    kept = [Kept("boot", Lane.TELEMETRY, seq) for seq in (1, 2)]
+    kiosk.transport.publish(Outgoing(TELEMETRY, b"not kept", 1))
+    kiosk.transport.publish(Outgoing(TELEMETRY, b"first", 1, kept=kept[0]))
+    assert await kiosk.next() == Unheard(kept[0])
+    there.dial(TELEMETRY, will=Outgoing("tests/will", b"", 0))
+    assert await there.next() == Up()
+    kiosk.transport.publish(Outgoing(TELEMETRY, b"second", 1, kept=kept[1]))
+    assert await there.next() == Arrived(TELEMETRY, b"second")
+    there.transport.publish(Outgoing(ACK, b"stored", 1))
+    assert await kiosk.next() == Arrived(ACK, b"stored"), "nothing is said of what was heard"
     kiosk.transport.hang_up()
     there.transport.hang_up()
 
@@ -189,7 +211,7 @@ async def test_the_reason_that_a_broker_gives_is_told(code: int, reason: str) ->
     async with server:
         port = server.sockets[0].getsockname()[1]
         transport = MqttTransport(host="127.0.0.1", port=port, client_id=DEVICE, keepalive_s=30, context=None)
-        events: asyncio.Queue[Up | Down | Arrived] = asyncio.Queue()
+        events: asyncio.Queue[Told] = asyncio.Queue()
         transport.dial([ACK], WILL, events.put_nowait)
         async with asyncio.timeout(DEADLINE_S):
             assert await events.get() == Up()

@@ -1,5 +1,7 @@
 """The outbox: written before sent, forgotten only when stored, bounded always."""
 
+import dataclasses
+
 import pytest
 from msgspec.structs import replace
 
@@ -12,6 +14,8 @@ from edge_agent.link.outbox import (
     RESERVE_EVERY_S,
     ROW_OVERHEAD_BYTES,
     SILENT_TIMEOUTS,
+    UNHEARD_WAIT_MAX_S,
+    UNHEARD_WAIT_MIN_S,
     Acked,
     Append,
     Bounds,
@@ -35,6 +39,7 @@ from edge_agent.link.outbox import (
     TimePassed,
     Undatable,
     Undeclared,
+    Unheard,
     Unwritten,
 )
 
@@ -453,3 +458,86 @@ def test_a_sample_that_nobody_can_date_is_dropped_and_counted() -> None:
 def test_a_boot_is_used_once() -> None:
     with pytest.raises(AssertionError):
         outbox(Stored("b2", Lane.EVENTS, 1, 10, True, 0.0))
+
+
+# --- a broker that has nobody to give a message to ---
+
+
+def unheard(seq: int, share: float = 1.0, lane: Lane = Lane.EVENTS, boot: str = "b2") -> Unheard:
+    return Unheard(boot, lane, seq, share)
+
+
+def test_what_nobody_heard_is_sent_again_after_a_moment() -> None:
+    box = connected()
+    box.handle(EVENT, 5.0)
+    assert publishes(box.handle(unheard(1), 5.1)) == []
+    assert box.deadline() == pytest.approx(5.1 + UNHEARD_WAIT_MIN_S)
+    assert publishes(box.handle(TimePassed(), 6.0)) == []
+    assert publishes(box.handle(TimePassed(), 6.2)) == [("b2", "events", 1)]
+    assert box.deadline() == 6.2 + BOUNDS.ack_timeout_s, "and waits for an answer as before"
+
+
+@pytest.mark.parametrize(("share", "wait_s"), [(0.0, 0.5), (0.5, 0.75), (1.0, 1.0)])
+def test_half_of_that_moment_is_by_chance(share: float, wait_s: float) -> None:
+    box = connected()
+    box.handle(EVENT, 0.0)
+    box.handle(unheard(1, share), 0.0)
+    assert box.deadline() == pytest.approx(wait_s * UNHEARD_WAIT_MIN_S)
+
+
+def test_each_round_without_a_listener_doubles_the_wait_and_an_answer_ends_it() -> None:
+    box = connected(bounds=dataclasses.replace(BOUNDS, ack_timeout_s=600.0))
+    box.handle(EVENT, 0.0)
+    waits, now = [], 0.0
+    for _ in range(8):
+        box.handle(unheard(1), now)
+        due = box.deadline()
+        assert due is not None
+        waits.append(due - now)
+        now = due
+        assert publishes(box.handle(TimePassed(), now)) == [("b2", "events", 1)]
+    assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, UNHEARD_WAIT_MAX_S, UNHEARD_WAIT_MAX_S]
+    box.handle(Acked("b2", Lane.EVENTS, 1), now)
+    box.handle(EVENT, now)
+    box.handle(unheard(2), now)
+    assert box.deadline() == now + UNHEARD_WAIT_MIN_S
+
+
+def test_all_of_a_round_go_together_in_their_order_and_the_other_lane_waits() -> None:
+    box = connected()
+    for _ in range(3):
+        box.handle(EVENT, 0.0)
+    box.handle(SAMPLE, 0.0)
+    for seq in (3, 1, 2):
+        box.handle(unheard(seq), 0.1)
+    assert publishes(box.handle(TimePassed(), 1.2)) == [("b2", "events", n) for n in (1, 2, 3)]
+    box.handle(unheard(1), 1.3)
+    assert box.deadline() == pytest.approx(1.3 + 2 * UNHEARD_WAIT_MIN_S), "the second round, not the fourth"
+
+
+def test_nobody_waits_longer_because_nobody_listened() -> None:
+    box = connected(bounds=dataclasses.replace(BOUNDS, ack_timeout_s=0.7))
+    box.handle(EVENT, 0.0)
+    box.handle(unheard(1), 0.0)
+    assert box.deadline() == 0.7
+
+
+@pytest.mark.parametrize(
+    "event", [unheard(2), unheard(1, lane=Lane.TELEMETRY), unheard(1, boot="b1"), unheard(1, lane=Lane.LIVE)]
+)
+def test_a_word_on_what_is_not_under_way_changes_nothing(event: Unheard) -> None:
+    box = connected()
+    box.handle(EVENT, 0.0)
+    assert box.handle(event, 0.0) == []
+    assert box.deadline() == BOUNDS.ack_timeout_s
+
+
+def test_a_new_connection_begins_without_the_waits_of_the_old_one() -> None:
+    box = connected()
+    box.handle(EVENT, 0.0)
+    box.handle(unheard(1), 0.0)
+    box.handle(Disconnected(), 0.1)
+    assert box.handle(unheard(1), 0.2) == []
+    assert box.deadline() is None
+    assert publishes(box.handle(Connected(), 0.3)) == [("b2", "events", 1)]
+    assert box.deadline() == pytest.approx(0.3 + BOUNDS.ack_timeout_s)

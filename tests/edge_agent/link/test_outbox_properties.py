@@ -35,6 +35,7 @@ from edge_agent.link.outbox import (
     TimePassed,
     Undatable,
     Undeclared,
+    Unheard,
     Unwritten,
 )
 
@@ -139,6 +140,12 @@ class Worldlet(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.now += seconds
         self.feed(TimePassed())
+
+    @rule(which=st.integers(0, 100), share=st.floats(0, 1))
+    def nobody_hears(self, which: int, share: float) -> None:
+        if self.on_the_way:
+            lost = self.on_the_way.pop(which % len(self.on_the_way))
+            self.feed(Unheard(lost.boot, lost.lane, lost.seq, share))
 
     @rule()
     def power_cut(self) -> None:

@@ -1,6 +1,7 @@
 """The link's runner with a broker and a cloud that fit on a page."""
 
 import asyncio
+import dataclasses
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -26,7 +27,7 @@ from contract.messages import (
 from contract.telemetry import Sample, TelemetryBatch
 from edge_agent.errors import RefusedError, UnavailableError
 from edge_agent.link.journal import Deletion, Journal, MemoryJournal, Message
-from edge_agent.link.mqtt import Arrived, Down, Outgoing, Report, Up
+from edge_agent.link.mqtt import Arrived, Down, Kept, Outgoing, Report, Told, Unheard, Up
 from edge_agent.link.outbox import Bounds
 from edge_agent.link.reserve import Reserve
 from edge_agent.link.run import Link
@@ -62,7 +63,7 @@ class FakeTransport:
     async def close(self, last: Outgoing) -> None:
         self.last = last
 
-    def say(self, event: Up | Down | Arrived) -> None:
+    def say(self, event: Told) -> None:
         assert self.report is not None
         self.report(event)
 
@@ -166,6 +167,20 @@ async def test_what_is_sent_is_durable_at_once_and_forgotten_when_it_is_stored()
             await link.send("telemetry", {}, BATCH, lane=Lane.TELEMETRY, must=False)
         assert [m.seq for m in journal.messages.values()] == [2, 3]
         assert link.counts.waiting == 2
+
+
+async def test_what_nobody_heard_goes_again_long_before_an_answer_is_missed() -> None:
+    transport = FakeTransport()
+    link = make(MemoryJournal(), transport, bounds=dataclasses.replace(BOUNDS, ack_timeout_s=600.0))
+    async with running(link):
+        await up(transport)
+        await link.send("telemetry", {}, BATCH, lane=Lane.TELEMETRY, must=False)
+        await transport.until(lambda: len(transport.envelopes()) == 1)
+        kept = transport.sent[-1].kept
+        assert kept == Kept("b1", Lane.TELEMETRY, 1)
+        transport.say(Unheard(kept))
+        await transport.until(lambda: len(transport.envelopes()) == 2)
+        assert {envelope.seq for envelope in transport.envelopes()} == {1}
 
 
 async def test_presence_is_told_by_will_by_connection_and_at_the_end() -> None:

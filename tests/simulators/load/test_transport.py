@@ -24,6 +24,7 @@ from tests.edge_agent.link.test_mqtt import (  # noqa: F401 - pytest finds them 
     test_a_device_without_a_certificate_says_so,
     test_a_second_agent_with_the_same_certificate_puts_the_first_one_out,
     test_it_connects_and_messages_go_both_ways,
+    test_it_says_which_message_of_the_outbox_nobody_heard,
     test_messages_wait_at_the_broker_for_a_device_that_comes_back,
     test_nobody_listens_is_unavailable,
 )
