@@ -17,6 +17,8 @@ Reason = Literal["unavailable", "taken-over"]
 QUEUED_MAX = 1000
 """Messages that wait for one client; more are dropped, newest first, and nobody is told."""
 AWAY_MIN_S, AWAY_MAX_S = 1.0, 20.0
+UNHEARD_MIN_S, UNHEARD_MAX_S = 0.1, 5.0
+"""So long after a kill the consumer subscribes anew; before that nobody hears what devices say."""
 NOTICED_S = 0.01
 BELIEVED_MIN_S, BELIEVED_MAX_S = 1.0, 45.0
 """How long a side believes in a connection that is gone: one and a half keepalive periods at most."""
@@ -62,7 +64,7 @@ class Connection:
 
     `dead`: nothing passes any more, whatever the sides believe. `deaf`: nothing is given to the device, and
     both sides think that all is well. `unsent`: what the device's socket still held is lost with its memory.
-    `down` is told the reason.
+    `down` is told the reason; `unheard` what was taken, and could be given to nobody.
     """
 
     device: str
@@ -70,6 +72,7 @@ class Connection:
     receive: Callable[[Packet], None]
     down: Callable[[Reason], None]
     taken: Callable[[Packet], None]
+    unheard: Callable[[Packet], None]
     up_wire: Wire
     down_wire: Wire
     dead: bool = False
@@ -113,6 +116,7 @@ class Broker:
         self._numbers = 0
         self._wire = Wire(clock, faults)
         self._busy_until = 0.0
+        self._heard_from = 0.0
         self._consumer_lives = 0
 
     # --- devices ---
@@ -125,10 +129,11 @@ class Broker:
         receive: Callable[[Packet], None],
         down: Callable[[Reason], None],
         taken: Callable[[Packet], None],
+        unheard: Callable[[Packet], None],
     ) -> Connection:
         """A connection that is yet to be dialed."""
         wires = Wire(self._clock, self._faults), Wire(self._clock, self._faults)
-        return Connection(device, will, receive, down, taken, *wires)
+        return Connection(device, will, receive, down, taken, unheard, *wires)
 
     def dial(self, connection: Connection, established: Action) -> None:
         """Connect in a moment, or tell `connection.down`."""
@@ -192,6 +197,9 @@ class Broker:
             if not self.up or connection.unsent or (presence and self._was_taken_over(connection)):
                 return
             connection.taken(packet)
+            if not presence and self._clock.now < self._heard_from:
+                connection.unheard(packet)
+                return
             self._offer(connection.device, packet)
 
         presence = packet.topic == "presence"
@@ -269,6 +277,8 @@ class Broker:
         self._clock.later(stream.uniform(AWAY_MIN_S, AWAY_MAX_S), self._back)
 
     def _back(self) -> None:
+        stream = self._faults.stream(Fault.BROKER_KILL)
+        self._heard_from = self._clock.now + stream.uniform(UNHEARD_MIN_S, UNHEARD_MAX_S)
         self.up = True
 
     def _offer(self, device: str, packet: Packet) -> None:

@@ -422,6 +422,7 @@ class Device:
             receive=lambda packet: mine(lambda: self._receive(packet)),
             down=lambda reason: mine(lambda: self._down(reason)),
             taken=lambda packet: mine(lambda: self._taken(packet)),
+            unheard=lambda packet: mine(lambda: self._unheard(packet)),
         )
         self._connection = connection
         self.broker.dial(connection, lambda: mine(self._up))
@@ -465,8 +466,13 @@ class Device:
     def _taken(self, packet: Packet) -> None:
         """PUBACK: the broker has it, which proves nothing."""
         if self.plant.trusts_broker and "kept" in packet.ids:
-            boot, lane, seq = packet.ids["kept"].split(":")
-            self.tell_outbox(o.Acked(boot, Lane(lane), int(seq)))
+            self.tell_outbox(o.Acked(*_kept(packet)))
+
+    def _unheard(self, packet: Packet) -> None:
+        """PUBACK 0x10: the broker had it, and nobody else ever will."""
+        if "kept" in packet.ids:
+            share = self.faults.stream(Fault.BROKER_KILL).uniform(0.0, 1.0)
+            self.tell_outbox(o.Unheard(*_kept(packet), share))
 
     def _arm_link(self) -> None:
         if self.plant.impatient and self.outbox.rows:
@@ -541,6 +547,12 @@ class Device:
                 tick()
 
         self.later(max(0.0, deadline - self.now), due)
+
+
+def _kept(packet: Packet) -> Key:
+    """Which message of the outbox a packet carries."""
+    boot, lane, seq = packet.ids["kept"].split(":")
+    return boot, Lane(lane), int(seq)
 
 
 def restart_agent(device: Device, job: Execution) -> None:

@@ -58,6 +58,7 @@ class Double:
             receive=lambda _packet: None,
             down=lambda reason: self._down(connection, reason),
             taken=lambda _packet: None,
+            unheard=lambda _packet: None,
         )
         self._connection = connection
         self._broker.dial(connection, lambda: self._up(connection))
