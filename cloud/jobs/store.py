@@ -54,6 +54,12 @@ def find(session: Session, job: str, device: str, number: int | None = None) -> 
     return _stored(row) if row else None
 
 
+def details(session: Session, job: str, device: str) -> dict[str, str]:
+    """What `device` said last about `job`; nothing where it was not shown it."""
+    stored = find(session, job, device)
+    return stored.execution.details if stored is not None else {}
+
+
 def of_job(session: Session, job: str) -> list[Stored]:
     """Every execution of `job`, by device and try."""
     rows = sa.select(JobExecution).where(JobExecution.job == job)
