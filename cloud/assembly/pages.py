@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy.orm import Session, sessionmaker
@@ -11,14 +10,13 @@ from starlette.exceptions import HTTPException
 
 from cloud.assembly import roster
 from cloud.database.engine import for_reading
+from cloud.database.halls import halls
 from cloud.database.models.assembly import NAME_LENGTH_MAX, SEAT_LENGTH_MAX
-from cloud.database.models.devices import Device
 from cloud.operators.access import audit, current_operator
 from cloud.operators.roles import Area, belongs_to
 from cloud.web.pages import render
 
 PAGE = "/assembly"
-RECORDER = "recorder"
 
 
 def router(sessions: sessionmaker[Session]) -> APIRouter:
@@ -29,17 +27,6 @@ def router(sessions: sessionmaker[Session]) -> APIRouter:
     routes.add_api_route(PAGE + "/{hall}/import", _import(sessions), methods=["POST"])
     routes.add_api_route(PAGE + "/{hall}/seats/{seat}/remove", _remove(sessions), methods=["POST"])
     return belongs_to(Area.ASSEMBLY, routes)
-
-
-def halls(database: Session) -> list[str]:
-    """The recorders of the fleet, by name."""
-    return list(
-        database.scalars(
-            sa.select(Device.device)
-            .where(Device.kind == RECORDER, Device.decommissioned_at.is_(None))
-            .order_by(Device.device)
-        )
-    )
 
 
 def _hall(database: Session, hall: str) -> str:
