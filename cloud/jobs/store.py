@@ -225,41 +225,26 @@ def add(session: Session, devices: Iterable[str], execution: Execution) -> None:
 
 def save(session: Session, device: str, execution: Execution) -> None:
     """Write what has changed of an execution."""
-    session.execute(
-        sa.update(JobExecution)
-        .where(
-            JobExecution.job == execution.job,
-            JobExecution.device == device,
-            JobExecution.number == execution.number,
-        )
-        .values(_changing(execution))
-    )
+    session.execute(_update_of(device, execution).values(_changing(execution)))
 
 
 def mark_told(session: Session, device: str, execution: Execution) -> None:
     """Whoever waits for this end knows of it."""
-    session.execute(
-        sa.update(JobExecution)
-        .where(
-            JobExecution.job == execution.job,
-            JobExecution.device == device,
-            JobExecution.number == execution.number,
-        )
-        .values(told=True)
-    )
+    session.execute(_update_of(device, execution).values(told=True))
 
 
 def note_afterwards(session: Session, device: str, execution: Execution, told: dict[str, Any]) -> None:
     """Keep what a device reported after the control plane's own end; the first report stands."""
     session.execute(
-        sa.update(JobExecution)
-        .where(
-            JobExecution.job == execution.job,
-            JobExecution.device == device,
-            JobExecution.number == execution.number,
-            JobExecution.afterwards.is_(None),
-        )
-        .values(afterwards=told)
+        _update_of(device, execution).where(JobExecution.afterwards.is_(None)).values(afterwards=told)
+    )
+
+
+def _update_of(device: str, execution: Execution) -> sa.Update:
+    return sa.update(JobExecution).where(
+        JobExecution.job == execution.job,
+        JobExecution.device == device,
+        JobExecution.number == execution.number,
     )
 
 
