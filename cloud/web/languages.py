@@ -66,8 +66,8 @@ class Language:
     def number(self, value: float | Decimal, digits: int = 0) -> str:
         """A number with its grouping, and `digits` after the decimal sign; a zero has no sign."""
         pattern = "#,##0" + ("." + "0" * digits if digits else "")
-        rounded = round(value, digits) + 0  # takes the sign from a zero
-        return numbers.format_decimal(rounded, pattern, locale=self.locale)
+        shown = value if round(value, digits) else 0
+        return numbers.format_decimal(shown, pattern, locale=self.locale)
 
     def money(self, cents: int) -> str:
         """An amount in euros for a screen; papers use `contract.languages.euros`."""

@@ -106,7 +106,7 @@ def test_what_was_not_taken_stays_on_the_page_with_the_reason(staff: Staff) -> N
     table = TABLE + "13,Somebody,,maybe\n"
     page = staff.client.post("/assembly/hall-01/import", data={"csrf": staff.csrf, "table": table})
     assert "Line 4: Whether somebody presides is yes or no, not &#39;maybe&#39;." in page.text
-    assert "13,Somebody,,maybe</textarea>" in page.text
+    assert "13,Somebody,,maybe\n</textarea>" in page.text
     form = {"csrf": staff.csrf, "seat": "a seat", "name": "Besa Provi", "group": "Lista e Re"}
     page = staff.client.post("/assembly/hall-01/seats", data=form)
     assert "not &#39;a seat&#39;." in page.text
