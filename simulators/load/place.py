@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from cloud.enrolment import pki
 from edge_agent.link.identity import Identity, identity
-from simulators.city.processes import Child, Command
+from simulators.city.processes import Child, Command, mosquitto
 from simulators.city.servers import free_ports
 
 START_S = 30.0
@@ -142,7 +142,7 @@ async def laid(folder: Path, devices: Sequence[str]) -> AsyncIterator[Place]:
     listed = folder / "devices.csv"
     listed.write_text("".join(f"{name},kiosk,load\n" for name in devices), encoding="utf-8")
     await _run(*cloud, "enrol-token", "--settings", str(settings), "--list", str(listed))
-    broker = Command("broker", (program, "-c", str(folder / "broker" / "mosquitto.conf")), again=False)
+    broker = mosquitto(program, folder / "broker" / "mosquitto.conf", again=False)
     ingest = Command("ingest", (*cloud, "ingest", "--settings", str(settings)), again=False)
     logs = folder / "logs"
     control = Command("control", (*cloud, "serve", "--settings", str(settings)), again=False)
