@@ -26,8 +26,8 @@ from cloud.devices import views
 from cloud.enrolment import broker_config, members, office, pki, registry, revocations, tokens
 from cloud.errors import CloudError, MalformedError, SettingsError, UnavailableError
 from cloud.jobs.service import Jobs
-from cloud.operators.access import Actor, audit
 from cloud.operators.accounts import ONE_TIME_BYTES, Accounts, one_time_password
+from cloud.operators.actors import Actor, audit
 from cloud.operators.roles import Role
 from cloud.settings import Settings
 

@@ -17,7 +17,7 @@ from cloud.database.writing import insert
 from cloud.devices import tags
 from cloud.devices.problems import DeniedError, Problem, WrongError
 from cloud.devices.query import Facts, Query, parse
-from cloud.operators.access import Actor, audit
+from cloud.operators.actors import Actor, audit
 
 TITLE_LENGTH_MAX = 120
 MEMBERS_MAX = 10_000

@@ -12,7 +12,7 @@ from cloud.database.models.presence import NOTE_LENGTH_MAX, IncidentRow
 from cloud.devices import incident_rows
 from cloud.devices.incidents import INCIDENT, Member
 from cloud.errors import MalformedError, RefusedError
-from cloud.operators.access import Actor, audit
+from cloud.operators.actors import Actor, audit
 
 POSITION_MAX = 2**63 - 1
 """Largest position that a database takes."""

@@ -14,7 +14,7 @@ from cloud.database.models.presence import ExpectedOff
 from cloud.devices.hours import Off, plan
 from cloud.devices.waits import LATE_S, Wait
 from cloud.errors import RefusedError
-from cloud.operators.access import Actor, audit
+from cloud.operators.actors import Actor, audit
 from contract.link import DELAY_S_MAX
 
 Scope = Literal["site", "device"]

@@ -13,7 +13,7 @@ from cloud.database.models.groups import DeviceTag
 from cloud.database.writing import hold
 from cloud.devices.problems import DeniedError, Problem, WrongError
 from cloud.devices.query import KEY, KEY_LENGTH_MAX
-from cloud.operators.access import Actor, audit
+from cloud.operators.actors import Actor, audit
 
 TAGS_MAX = 50
 VALUE_LENGTH_MAX = 256

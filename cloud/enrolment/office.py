@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.enrolment import registry, tokens
-from cloud.operators.access import Actor, audit
+from cloud.operators.actors import Actor, audit
 
 
 @dataclass(frozen=True)

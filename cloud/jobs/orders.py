@@ -12,7 +12,7 @@ from cloud.database.models.devices import Device
 from cloud.database.models.jobs import Job
 from cloud.errors import MalformedError, RefusedError
 from cloud.jobs.service import Jobs
-from cloud.operators.access import SignedIn, audit
+from cloud.operators.actors import SignedIn, audit
 from contract.jobs import TIMEOUT_MINUTES_MAX, Operation
 
 OPERATIONS = (Operation.COLLECT_DIAGNOSTICS, Operation.RESTART_AGENT)

@@ -18,7 +18,7 @@ from cloud.database.models.devices import Device
 from cloud.database.models.link import ToldDelay
 from cloud.database.writing import insert
 from cloud.errors import MalformedError, RefusedError
-from cloud.operators.access import SignedIn, audit
+from cloud.operators.actors import SignedIn, audit
 from contract.errors import MalformedError as ContractMalformedError
 from contract.link import VALID_S_MAX, Reconnect, check_reconnect
 from contract.messages import encode

@@ -4,9 +4,7 @@ Everything is refused to strangers unless its endpoint is marked `@public`; to s
 `cloud.operators.roles` says that it is theirs.
 """
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -23,13 +21,17 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.database.engine import for_reading
-from cloud.database.models.operators import AuditEntry, Operator, OperatorSession
+from cloud.database.models.operators import Operator, OperatorSession
 from cloud.operators import api_tokens
+from cloud.operators.actors import SESSION_AGE_MAX as SESSION_AGE_MAX
+from cloud.operators.actors import SESSION_IDLE_MAX as SESSION_IDLE_MAX
+from cloud.operators.actors import Actor as Actor
+from cloud.operators.actors import SignedIn as SignedIn
+from cloud.operators.actors import audit as audit
+from cloud.operators.actors import token_digest as token_digest
 from cloud.operators.csrf import CSRF_HEADER as CSRF_HEADER
 from cloud.operators.csrf import check_csrf, csrf_of, refuse_foreign
 from cloud.operators.roles import (
-    AREAS,
-    HOMES,
     NAMES,
     SAFE_METHODS,
     Area,
@@ -45,8 +47,6 @@ from cloud.web.problems import ProblemError, respond
 from cloud.web.public import is_public
 from cloud.web.public import public as public
 
-SESSION_AGE_MAX = timedelta(hours=12)
-SESSION_IDLE_MAX = timedelta(minutes=60)
 SEEN_EVERY = timedelta(seconds=60)
 """How exactly the last use of a session is kept."""
 ASKED_MAX = 5
@@ -56,39 +56,6 @@ SIGN_OUT_PATH = "/sign-out"
 PASSWORD_PATH = "/password"  # noqa: S105 - an address, no password
 API = "/api/"
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Somebody who changes something, at a moment."""
-
-    name: str
-    at: datetime
-
-
-@dataclass(frozen=True)
-class SignedIn(Actor):
-    """Who makes a request: somebody of the staff, or (`role` None) a program with a token.
-
-    `csrf` goes into every form as the hidden field `csrf`.
-    """
-
-    id: int
-    csrf: str
-    must_change_password: bool
-    role: Role | None
-
-    @property
-    def areas(self) -> frozenset[Area]:
-        """What this person may open; for templates."""
-        if self.role is None or self.must_change_password:
-            return frozenset()
-        return AREAS[self.role]
-
-    @property
-    def home(self) -> str:
-        """Where this person begins."""
-        return HOMES[self.role] if self.role is not None else "/"
 
 
 def current_operator(request: Request) -> SignedIn:
@@ -103,25 +70,9 @@ def current_operator(request: Request) -> SignedIn:
     return operator
 
 
-def audit(session: Session, operator: Actor, action: str, subject: str, details: dict[str, Any]) -> None:
-    """Write down, in the caller's transaction, that `operator` did `action` to `subject`.
-
-    `action` is a verb with its object (`create-job`), `subject` an id; `details` must be nothing personal
-    and no secret.
-    """
-    session.add(
-        AuditEntry(at=operator.at, actor=operator.name, action=action, subject=subject, details=details)
-    )
-
-
 def cookie_name(secure: bool) -> str:
     """The name of the session cookie; browsers hold `__Host-` cookies to TLS and to this host."""
     return "__Host-session" if secure else "session"
-
-
-def token_digest(token: str) -> str:
-    """What the database keeps of a session's token."""
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def protect(

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from cloud.database.models.operators import Operator, OperatorSession
 from cloud.database.writing import insert
 from cloud.errors import MalformedError, RefusedError, UnavailableError
-from cloud.operators.access import SESSION_AGE_MAX, SESSION_IDLE_MAX, token_digest
+from cloud.operators.actors import SESSION_AGE_MAX, SESSION_IDLE_MAX, token_digest
 from cloud.operators.roles import Role
 
 NAME_LENGTH_MAX = 64

@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from cloud.database.models.operators import Operator, OperatorSession
 from cloud.errors import RefusedError
-from cloud.operators.access import Actor, audit
+from cloud.operators.actors import Actor, audit
 from cloud.operators.roles import Role
 
 LISTED_MAX = 500

@@ -6,12 +6,13 @@ not in a role's row, is refused to that role; administrators may open everything
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter
-
-from cloud.web.languages import N_
+from cloud.web.marking import N_
 from cloud.web.public import is_public
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter  # commands know roles as well, and load no web
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _MARK = "_fleet_area"
@@ -73,7 +74,7 @@ DUTIES = {
 }
 
 
-def belongs_to(area: Area, routes: APIRouter) -> APIRouter:
+def belongs_to(area: Area, routes: "APIRouter") -> "APIRouter":
     """Mark every endpoint of `routes` as one of `area`, and give the router back."""
     for route in routes.routes:
         setattr(route.endpoint, _MARK, area)  # type: ignore[attr-defined] # routers hold plain routes only

@@ -10,7 +10,7 @@ from cloud.database.engine import for_reading
 from cloud.database.models.devices import Device
 from cloud.database.writing import hold
 from cloud.errors import MalformedError, RefusedError
-from cloud.operators.access import Actor, audit
+from cloud.operators.actors import Actor, audit
 from cloud.twin import core, shapes, store
 from cloud.twin.core import Changed, Refusal, Twin
 from contract.messages import encode

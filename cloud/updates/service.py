@@ -13,7 +13,7 @@ from cloud.broker import Received
 from cloud.database.models.devices import Device
 from cloud.database.models.updates import UpdateAssignment, UpdateRollout
 from cloud.errors import MalformedError, RefusedError
-from cloud.operators.access import SignedIn, audit
+from cloud.operators.actors import SignedIn, audit
 from cloud.updates import core
 from cloud.updates.catalogue import Catalogue, Target
 from contract.enrolment import KINDS

@@ -20,6 +20,7 @@ from babel.messages.pofile import read_po
 from babel.support import Translations
 
 from cloud.errors import SettingsError
+from cloud.web.marking import N_ as N_
 from contract.languages import CATALOGUES, LANGUAGES, LOCALES, NAMES, latin
 
 ZONE = ZoneInfo("Europe/Belgrade")
@@ -27,11 +28,6 @@ ZONE = ZoneInfo("Europe/Belgrade")
 ACCEPT_LENGTH_MAX = 256
 """Characters of an Accept-Language header that are looked at."""
 _SOURCES = {"sq": "sq", "sr-Latn": "sr_Cyrl", "sr-Cyrl": "sr_Cyrl"}
-
-
-def N_(text: str) -> str:  # noqa: N802 - the name that gettext's tools look for
-    """Mark `text` for translation where it stands; it is translated where it is shown."""
-    return text
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from simulators.city.firmware import IoBoard, Makers
 from simulators.city.folder import Folder
 from simulators.city.hardware import KioskHardware, Thermometer
 from simulators.city.plan import PYTHON, Plan, Ports, agent_settings, cloud_settings
-from simulators.city.processes import Child, Command
+from simulators.city.processes import Child, Command, mosquitto
 from simulators.city.releases import Releases
 from simulators.city.servers import LOOPBACK, Served, serve
 from simulators.devices.printer import Printers
@@ -221,7 +221,8 @@ class City:
             await self._cloud(
                 "broker-config", "--out", str(self.folder.broker), "--port", str(self.ports.broker)
             )
-            await self._run("broker", PYTHON, "-m", "cloud.broker_log", str(self.folder.broker))
+            started = (PYTHON, "-m", "cloud.broker_log", str(self.folder.broker))
+            await self._start(mosquitto(*started, again=True))
             self._begin(self._carry_revocations())
             return
         self.tell(
@@ -451,8 +452,11 @@ class City:
     # --- what the parts are made with ---
 
     async def _run(self, name: str, *words: str) -> Child:
-        child = Child(Command(name, words), self.folder.logs, self._note_processes)
-        self.children[name] = child
+        return await self._start(Command(name, words))
+
+    async def _start(self, command: Command) -> Child:
+        child = Child(command, self.folder.logs, self._note_processes)
+        self.children[command.name] = child
         await child.start()
         return child
 

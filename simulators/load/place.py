@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from cloud.enrolment import pki
 from edge_agent.link.identity import Identity, identity
-from simulators.city.processes import Child, Command
+from simulators.city.processes import Child, Command, mosquitto
 from simulators.city.servers import free_ports
 
 START_S = 30.0
@@ -142,7 +142,7 @@ async def laid(folder: Path, devices: Sequence[str]) -> AsyncIterator[Place]:
     listed.write_text("".join(f"{name},kiosk,load\n" for name in devices), encoding="utf-8")
     await _run(*cloud, "enrol-token", "--settings", str(settings), "--list", str(listed))
     started = (sys.executable, "-m", "cloud.broker_log", str(folder / "broker"))
-    broker = Command("broker", started, again=False)
+    broker = mosquitto(*started, again=False)
     ingest = Command("ingest", (*cloud, "ingest", "--settings", str(settings)), again=False)
     logs = folder / "logs"
     control = Command("control", (*cloud, "serve", "--settings", str(settings)), again=False)

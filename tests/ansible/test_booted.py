@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,11 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     if why and not os.environ.get("CI"):
         pytest.skip(why)
     assert why is None, f"{why}; nothing is skipped in CI: run it as root where namespaces may be made"
-    collect()
     folder = tmp_path_factory.mktemp("fleet")
+    with ThreadPoolExecutor() as pool:  # both wait for a network, the one of wheels, the other of Debian
+        wheels = pool.submit(collect)
+        lab.root()
+        wheels.result()
     with lab.Lab(folder) as machines:
         made = Fleet(machines, folder)
         made.boot()

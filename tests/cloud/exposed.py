@@ -38,7 +38,7 @@ from simulators.services.payments import payments_app
 from simulators.services.registries import registries_app
 from tests.cloud.conftest import sign_in_as
 from tests.cloud.mosquitto import PROGRAM as MOSQUITTO
-from tests.cloud.mosquitto import free_port
+from tests.cloud.mosquitto import end, free_port
 from tests.ports.serving import served
 
 START_S = 60.0
@@ -307,9 +307,12 @@ def _running(plane: Exposed, name: str, words: list[str], *signs: str) -> Iterat
         plane.processes[name] = process
         yield
     finally:
-        process.terminate()
         try:
-            process.wait(STOP_S)
+            if words[0] == MOSQUITTO:
+                end(process, STOP_S)
+            else:
+                process.terminate()
+                process.wait(STOP_S)
         finally:
             process.kill()
             reader.join(STOP_S)

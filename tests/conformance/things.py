@@ -40,6 +40,7 @@ from cloud.enrolment import registry, tokens
 from cloud.operators import api_tokens
 from simulators.city.servers import free_ports
 from tests.cloud.mosquitto import PROGRAM as MOSQUITTO
+from tests.cloud.mosquitto import end
 
 ROOT = "$aws/things"
 DEADLINE_S = 70.0
@@ -237,8 +238,7 @@ class Things:
         for agent in self.agents:
             agent.end()
         self.plane.end()
-        self.broker.terminate()
-        self.broker.wait(DEADLINE_S)
+        end(self.broker, DEADLINE_S)
         self.staff.close()
 
 

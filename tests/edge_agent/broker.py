@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract import topics
+from tests.cloud.mosquitto import end
 from tests.edge_agent.authority import Authority
 
 STARTED = "running"
 ATTEMPTS = 5
-AGAIN_S = 1.0
 
 
 @dataclass
@@ -50,16 +50,15 @@ class Broker:
         raise OSError("mosquitto did not start: " + "".join(said))
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End it; SIGKILL loses its sessions as a power cut does."""
+        """End it in order, or by SIGKILL, which loses its sessions as a power cut does."""
         if self.process is not None:
             assert self.process.stderr is not None
-            self.process.send_signal(how)
-            # mosquitto 2.0.11 forgets a SIGTERM that comes while it begins its loop.
-            again = threading.Timer(AGAIN_S, self.process.send_signal, (how,))
-            again.start()
-            self.process.stderr.read()  # a full pipe would hold it up
-            self.process.wait(10)
-            again.cancel()
+            if how == signal.SIGKILL:
+                self.process.kill()
+            drain = threading.Thread(target=self.process.stderr.read)  # a full pipe would hold it up
+            drain.start()
+            end(self.process)
+            drain.join()
             self.process.stderr.close()
             self.process = None
 

@@ -28,7 +28,7 @@ from cloud.operators.roles import Role
 from contract.messages import Lane
 from edge_agent.link.outbox import SILENT_TIMEOUTS
 from tests.cloud.exposed import Exposed, exposed
-from tests.cloud.mosquitto import PROGRAM
+from tests.cloud.mosquitto import PROGRAM, end
 from tests.edge_agent.test_agent import Agent
 from tests.system.black_hole import BlackHole, black_hole
 from tests.system.conftest import wait_until
@@ -315,8 +315,7 @@ def kept_as_on_a_server(plane: Exposed) -> Iterator[None]:
         thread.join()
         last = plane.processes["broker"]
         if last is not first:  # the first one is ended by who has begun it
-            last.terminate()
-            last.wait(DEADLINE_S)
+            end(last, DEADLINE_S)
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """A control plane's documents in a process of their own, which can be killed at a named point.
 
-`python -m tests.cloud.documents.mortal FOLDER DATABASE REGISTRY PAYMENTS POINT`: plays one visit as far as
+`main(FOLDER, DATABASE, REGISTRY, PAYMENTS, POINT)`, begun by `tests.mortals`: plays one visit as far as
 it goes, from wherever the last process left it, and ends with 0 when the paper is paid for. At POINT (`-` for
 none) the process kills itself as a power cut would. Everything but the services is real, jobs included.
 """
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -155,7 +154,3 @@ def main(folder: str, database: str, registry: str, payments: str, point: str) -
     with running(database, "control-1"):
         desk.documents.reconcile()
         visit(desk, payments)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,12 +17,12 @@ from cloud.database.models.jobs import Job
 from cloud.documents.contents import Contents, Part, load_key
 from simulators.services.payments import payments_app
 from simulators.services.registries import registries_app
+from tests.cloud.documents import mortal
 from tests.cloud.documents.desk import CITY
 from tests.cloud.documents.mortal import DOCUMENT, POINTS
+from tests.mortals import live
 from tests.ports.serving import served
 
-ROOT = Path(__file__).parents[3]
-LIVE_S = 60
 ON_POSTGRESQL = ("seal after", "offer after", "capture after")
 """The rest of the points is played there by `make long`."""
 CASES = [
@@ -48,34 +46,14 @@ def payments() -> Iterator[str]:
         yield url
 
 
-def live(
-    folder: Path, database: str, registry: str, payments: str, point: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.cloud.documents.mortal",
-            str(folder),
-            database,
-            registry,
-            payments,
-            point,
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=LIVE_S,
-    )
-
-
 @pytest.mark.parametrize(("database_url", "point"), CASES, indirect=["database_url"])
 def test_killed_once_and_restarted(
     point: str, tmp_path: Path, database_url: str, engine: sa.Engine, registry: str, payments: str
 ) -> None:
-    first = live(tmp_path, database_url, registry, payments, point)
+    given = (str(tmp_path), database_url, registry, payments)
+    first = live(mortal.main, *given, point)
     assert first.returncode == -signal.SIGKILL, f"{point} was never reached: {first.stderr[-2000:]}"
-    second = live(tmp_path, database_url, registry, payments, "-")
+    second = live(mortal.main, *given, "-")
     assert second.returncode == 0, second.stderr[-2000:]
     statement = httpx.get(f"{payments}/statement").json()
     assert statement["captured_references"] == [DOCUMENT]

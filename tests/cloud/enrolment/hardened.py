@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from cloud.enrolment import broker_config
 from tests.cloud.mosquitto import PROGRAM as MOSQUITTO
+from tests.cloud.mosquitto import end
 
 TIMEOUT_S = 20
 
@@ -77,16 +78,15 @@ class Mosquitto:
         self.wait("Reloading config", since)
 
     def again(self, how):
-        """End the broker by signal `how`, and start it anew on what it has left."""
-        self.process.send_signal(how)
+        """End the broker by SIGTERM or SIGKILL, and start it anew on what it has left."""
+        if how == signal.SIGKILL:
+            self.process.kill()
         self.stop()
         self.__init__(self.folder, self.home / "mosquitto.conf", self.port)
         self.wait("running")
 
     def stop(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-        self.process.wait(10)
+        end(self.process)
         self.reader.join(10)
 
 

@@ -1,13 +1,12 @@
 """A control plane's roll-out in a process of its own, which dies as by a power cut before its n-th statement.
 
-`python -m tests.cloud.jobs.mortal DATABASE STATEMENT`: sweeps once a tick of a clock that goes on where the
+`main(DATABASE, STATEMENT)`, begun by `tests.mortals`: sweeps once a tick of a clock that goes on where the
 last process stopped, until the job is rolled out; it then says so and ends with 0. Before the STATEMENT-th
 statement to the database (0 for none) it kills itself. What it publishes it prints, a line each.
 """
 
 import os
 import signal
-import sys
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -25,14 +24,14 @@ TICK_S = 2.0
 TICKS_MAX = 200
 
 
-def main(database: str, statement: int) -> None:
+def main(database: str, statement: str) -> None:
     engine = connect(database)
     statements = 0
 
     def count(*_context: object) -> None:
         nonlocal statements
         statements += 1
-        if statements == statement:
+        if statements == int(statement):
             os.kill(os.getpid(), signal.SIGKILL)
 
     sessions = sessionmaker(engine, expire_on_commit=False)
@@ -55,7 +54,3 @@ def main(database: str, statement: int) -> None:
                 print("rolled out", statements, flush=True)
                 return
         clock.forward(TICK_S)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))

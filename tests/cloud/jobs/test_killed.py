@@ -2,8 +2,6 @@
 
 import random
 import signal
-import subprocess
-import sys
 
 import pytest
 import sqlalchemy as sa
@@ -14,7 +12,9 @@ from cloud.database.models.jobs import Job, JobExecution, JobWaiting
 from cloud.jobs.rollout import WINDOW
 from cloud.jobs.service import Jobs
 from tests.cloud.conftest import START, Clock
+from tests.cloud.jobs import mortal
 from tests.cloud.jobs.mortal import JOB
+from tests.mortals import live
 
 DEVICES = [f"kiosk-{number:02}" for number in range(40)]
 RATE = 120
@@ -23,13 +23,7 @@ RUN_S = 120.0
 
 
 def run(url: str, statement: int) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.cloud.jobs.mortal", url, str(statement)],
-        capture_output=True,
-        text=True,
-        timeout=RUN_S,
-        check=False,
-    )
+    done = live(mortal.main, url, str(statement), timeout_s=RUN_S)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode, done.stdout
 

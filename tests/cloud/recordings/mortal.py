@@ -1,13 +1,12 @@
 """The two processes of a transcription, which can be killed at a named point.
 
-`python -m tests.cloud.recordings.mortal control FOLDER POINT` is the control plane's half: it finds the
-uploaded recording and hands it to the workers. `… worker FOLDER POINT EXECUTOR` is a worker with a small
-engine; it ends with 0 when the run has ended. At POINT (`-` for none) the process kills itself.
+Begun by `tests.mortals`, `main("control", FOLDER, POINT)` is the control plane's half: it finds the
+uploaded recording and hands it to the workers. `main("worker", FOLDER, POINT, EXECUTOR)` is a worker
+with a small engine; it ends with 0 when the run has ended. At POINT (`-` for none) the process kills itself.
 """
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -136,6 +135,8 @@ def worker(folder: Path, point: str, executor: str) -> None:
         os._exit(1)
 
 
-if __name__ == "__main__":
-    what, where, at, *rest = sys.argv[1:]
-    control(Path(where), at) if what == "control" else worker(Path(where), at, rest[0])
+def main(what: str, folder: str, point: str, *executor: str) -> None:
+    if what == "control":
+        control(Path(folder), point)
+    else:
+        worker(Path(folder), point, *executor)

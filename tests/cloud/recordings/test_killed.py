@@ -3,7 +3,6 @@
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,10 +17,12 @@ from cloud.database.engine import connect
 from cloud.database.metadata import complete
 from cloud.database.models.recordings import Recording, Transcript, TranscriptPiece
 from cloud.database.models.transcription import TranscriptionRun
+from tests import mortals
+from tests.cloud.recordings import mortal
 from tests.cloud.recordings.halls import RECORDING, Take, arrive, floor, store, tone
 from tests.cloud.recordings.mortal import MORE_POINTS, POINTS
+from tests.cloud.waiting import until
 
-ROOT = Path(__file__).parents[3]
 PROCESS_S = 90
 SECONDS = 12
 STRETCHES_MIN = 3
@@ -60,12 +61,8 @@ def folder(tmp_path: Path, queued: Path) -> Path:
     return Path(shutil.copytree(queued, tmp_path / "city"))
 
 
-def words(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "tests.cloud.recordings.mortal", *arguments]
-
-
 def live(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(words(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=PROCESS_S)
+    return mortals.live(mortal.main, *arguments, timeout_s=PROCESS_S)
 
 
 def one_draft(folder: Path) -> Draft:
@@ -121,19 +118,11 @@ def test_a_control_plane_that_is_killed_hands_over_once(
 
 
 @contextmanager
-def stalled(folder: Path) -> Iterator[subprocess.Popen[str]]:
+def stalled(folder: Path) -> Iterator[mortals.Life]:
     """A worker that has stopped in the middle of its second stretch."""
-    worker = subprocess.Popen(
-        words("worker", str(folder), "hear stalls 2", "w-1"), cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert worker.stdout is not None
-    try:
-        assert worker.stdout.readline() == "stalled\n"
+    with mortals.living(mortal.main, "worker", str(folder), "hear stalls 2", "w-1") as worker:
+        until(lambda: worker.said() == "stalled\n" or None, PROCESS_S)
         yield worker
-    finally:
-        worker.kill()
-        worker.wait()
-        worker.stdout.close()
 
 
 def test_a_control_plane_that_starts_again_meanwhile_takes_nothing(folder: Path, undisturbed: Draft) -> None:
@@ -154,5 +143,5 @@ def test_another_worker_takes_over_and_the_stalled_one_disturbs_nobody(
         assert other.returncode == 0, other.stderr[-2000:]
         assert one_draft(folder) == undisturbed
         (folder / "go").touch()
-        assert late.wait(PROCESS_S) == 0
+        assert late.wait(PROCESS_S).returncode == 0
     assert one_draft(folder) == undisturbed

@@ -21,7 +21,9 @@ from cloud.recordings.listening import size_of
 from cloud.recordings.turns import Reason
 from cloud.recordings.whisper import Whisper
 from cloud.settings import load
+from tests import mortals
 from tests.cloud.planes import SETTINGS
+from tests.cloud.recordings import mortal
 from tests.cloud.recordings.halls import RECORDING, Take, arrive, store, tone
 
 ROOT = Path(__file__).parents[3]
@@ -83,8 +85,7 @@ def test_it_takes_what_the_control_plane_hands_over(settings: Path, worker: subp
     sessions = sessionmaker(connect(f"sqlite:///{data / 'fleet.db'}"))
     with sessions.begin() as database:
         arrive(database, store(data / "objects"), [Take(tone(2000), 16_000, 0)], datetime.now(UTC))
-    handed = [sys.executable, "-m", "tests.cloud.recordings.mortal", "control", str(data), "-"]
-    assert subprocess.run(handed, cwd=ROOT, timeout=COMMAND_S).returncode == 0
+    assert mortals.live(mortal.main, "control", str(data), "-", timeout_s=COMMAND_S).returncode == 0
     assert worker.stderr is not None
     while '"transcription_ended"' not in (line := worker.stderr.readline()):
         assert line, "the worker ended"

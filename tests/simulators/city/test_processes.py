@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from simulators.city.folder import Folder, FolderTakenError
-from simulators.city.processes import Child, Command, adopt_orphans, descendants
+from simulators.city.processes import Child, Command, adopt_orphans, descendants, mosquitto
 
 SAY = "import json; print(json.dumps({'event': 'ready'}), flush=True); "
 WAIT = "import threading; threading.Event().wait()"
@@ -88,6 +88,28 @@ def test_one_that_will_not_go_is_killed(tmp_path: Path, monkeypatch: pytest.Monk
         await _heard(child)
         await child.stop()
         assert child.exits == [-signal.SIGKILL]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("how", ["terminate", "stop"])
+def test_a_broker_that_forgets_to_end_is_told_again(how: str, tmp_path: Path) -> None:
+    """As mosquitto 2.0.11 does with a SIGTERM that comes before its main loop."""
+    forgets = "import os, signal\nleft = [1, 2]\n"
+    forgets += "signal.signal(signal.SIGTERM, lambda *_: left.pop() and not left and os._exit(0))\n"
+    (tmp_path / "forgetful").write_text(f"#!{sys.executable}\n{forgets}{SAY}\nwhile True: signal.pause()\n")
+    (tmp_path / "forgetful").chmod(0o700)
+
+    async def story() -> None:
+        child = Child(mosquitto(str(tmp_path / "forgetful"), again=False), tmp_path)
+        await child.start()
+        await _heard(child)
+        if how == "terminate":
+            child.terminate()
+            async with asyncio.timeout(20):
+                await child.ended()
+        await child.stop()
+        assert child.exits == [0]
 
     asyncio.run(story())
 
