@@ -55,7 +55,7 @@ from cloud.documents.render_typst import TypstRenderer
 from cloud.documents.run import Documents
 from cloud.documents.seal_pyhanko import PyhankoSealer
 from cloud.enrolment import api as enrolment_api
-from cloud.enrolment import est, guard, members, pki, tokens
+from cloud.enrolment import est, guard, issuers, members, pki, tokens
 from cloud.enrolment import pages as enrolment_pages
 from cloud.enrolment.door_mqtt import DoorMqtt
 from cloud.enrolment.drops import Drops
@@ -259,7 +259,7 @@ def make_ways(ground: Ground) -> Iterator[Ways]:
 def _members(ground: Ground, jobs: Jobs) -> Members:
     settings, chosen = ground.settings, ground.settings.certificates
     issuer = pki.load(settings.pki_dir, chosen.key_file)
-    revocations = Revocations(ground.sessions, settings.pki_dir, issuer)
+    revocations = Revocations(ground.sessions, settings.pki_dir, chosen.key_file)
     broker = settings.broker
     door = DoorMqtt(broker, settings.pki_dir, issuer, now) if broker.tls else None
     return Members(
@@ -270,7 +270,9 @@ def _members(ground: Ground, jobs: Jobs) -> Members:
             timedelta(days=chosen.device_days),
             timedelta(days=chosen.expired_grace_days),
         ),
-        office=Office(ground.sessions, revocations.publish, jobs.remove),
+        office=Office(
+            ground.sessions, revocations.publish, jobs.remove, partial(issuers.read, settings.pki_dir)
+        ),
         revocations=revocations,
         drops=Drops(ground.sessions, revocations, door, broker.root, now),
         handshakes=Handshakes(),
@@ -464,6 +466,7 @@ def _listeners(ground: Ground, ways: Ways) -> Servers:
                 bootstrap.host,
                 bootstrap.port,
                 pki=settings.pki_dir,
+                authorities=issuers.renewable(settings.pki_dir),
                 client="optional",
                 expired=True,  # the desk judges it, and lets it renew and nothing else
                 refused=ways.members.handshakes.refused,

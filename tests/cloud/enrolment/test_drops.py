@@ -27,7 +27,7 @@ DEADLINE_S = 5
 
 @pytest.fixture
 def revocations(sessions, folder, desk):
-    return Revocations(sessions, folder, desk.issuer)
+    return Revocations(sessions, folder)
 
 
 @pytest.fixture
