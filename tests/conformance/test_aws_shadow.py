@@ -18,7 +18,7 @@ from awsiot.iotshadow import (
     UpdateShadowRequest,
 )
 
-from tests.conformance.things import AwsClient, Stream, Things, refused, taken
+from tests.conformance.things import DEADLINE_S, AwsClient, Stream, Things, refused, taken
 
 NAMES = iter(f"aws-shadow-{number}" for number in range(99))
 
@@ -167,6 +167,6 @@ def test_staff_and_the_device_see_the_same_twin(things: Things, thing: AwsClient
 def test_named_shadows_are_not_served(thing: AwsClient) -> None:
     request = GetNamedShadowRequest(thing_name=thing.device, shadow_name="config")
     with pytest.raises(V2ServiceException) as caught:
-        thing.shadow.get_named_shadow(request).result(30)
+        thing.shadow.get_named_shadow(request).result(DEADLINE_S)
     assert caught.value.modeled_error is None, "nobody answers: the topic is none of ours"
     assert json.dumps(request.to_payload())

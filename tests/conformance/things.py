@@ -42,8 +42,8 @@ from simulators.city.servers import free_ports
 from tests.cloud.mosquitto import PROGRAM as MOSQUITTO
 
 ROOT = "$aws/things"
-DEADLINE_S = 30.0
-ANSWER_S = 15
+DEADLINE_S = 60.0
+ANSWER_S = 30
 STREAMS_MAX = 4
 SCOPES = ["devices:read", "devices:write", "jobs:read", "jobs:write"]
 SETTINGS = """
