@@ -397,7 +397,7 @@ class AwsClient:
         for token, body in wanted.items():
             payload = json.dumps(body | {"clientToken": token})
             self._client.publish(mqtt5.PublishPacket(topic=topic, payload=payload, qos=qos))
-        answers = {}
+        answers: dict[str, tuple[str, dict[str, Any]]] = {}
         while wanted.keys() - answers.keys():
             where, answer = self._heard.get(timeout=DEADLINE_S)
             answers[answer["clientToken"]] = (where, answer)

@@ -64,6 +64,8 @@ def agent(town: Things) -> Process:
     return town.agent(DEVICE)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_a_device_outlives_the_authority_that_certified_it(town: Things) -> None:
     device = agent(town)
     device.wait_for("link_connected")
