@@ -120,7 +120,7 @@ class RefusalList(BaseModel):
 
 def router(office: Office) -> APIRouter:
     """The routes."""
-    routes = APIRouter()
+    routes = _authorities(office)
 
     def shown(device: str, now: datetime) -> MemberJson:
         with office.sessions() as session:
@@ -144,14 +144,6 @@ def router(office: Office) -> APIRouter:
     @routes.get(PATH + "/devices/{device}")
     def show_member(request: Request, device: str) -> MemberJson:
         return shown(device, current_operator(request).at)
-
-    @routes.get(PATH + "/authorities")
-    def list_authorities(request: Request) -> AuthorityList:
-        """Who signs devices' certificates, who did, and how many devices each has still."""
-        now, known = current_operator(request).at, office.issuers()
-        with office.sessions() as session:
-            found = views.authorities(session, known, now)
-        return AuthorityList(authorities=[AuthorityJson.model_validate(each) for each in found])
 
     @routes.post(PATH + "/tokens", status_code=201)
     def issue_token(request: Request, new: NewToken) -> TokenJson:
@@ -190,3 +182,17 @@ def router(office: Office) -> APIRouter:
         return RefusalList(refusals=[RefusalJson.model_validate(each) for each in found])
 
     return belongs_to(Area.ENROLMENT, routes)
+
+
+def _authorities(office: Office) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get(PATH + "/authorities")
+    def list_authorities(request: Request) -> AuthorityList:
+        """Who signs devices' certificates, who did, and how many devices each has still."""
+        now, known = current_operator(request).at, office.issuers()
+        with office.sessions() as session:
+            found = views.authorities(session, known, now)
+        return AuthorityList(authorities=[AuthorityJson.model_validate(each) for each in found])
+
+    return routes
