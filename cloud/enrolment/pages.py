@@ -8,7 +8,17 @@ from starlette.exceptions import HTTPException
 
 from cloud.enrolment import registry, views
 from cloud.enrolment.office import Office
-from cloud.enrolment.wording import BY, CAUSES, CHIPS, ENDS, KINDS, STANDINGS, STATES, TROUBLES
+from cloud.enrolment.wording import (
+    BY,
+    CAUSES,
+    CHIPS,
+    ENDS,
+    KINDS,
+    STANDING_CHIPS,
+    STANDINGS,
+    STATES,
+    TROUBLES,
+)
 from cloud.errors import MalformedError, RefusedError
 from cloud.operators.access import current_operator
 from cloud.operators.roles import Area, belongs_to
@@ -86,6 +96,7 @@ def _list(office: Office, request: Request, after: str = "", *, status: int = 20
         refusals=refusals,
         authorities=authorities,
         standings=STANDINGS,
+        standing_chips=STANDING_CHIPS,
         soon=soon,
         soon_days=views.ENDS_SOON.days,
         after=after,

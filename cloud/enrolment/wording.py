@@ -30,6 +30,7 @@ STANDINGS = {
     "former": N_("Still trusted"),
     "distrusted": N_("Trusted no more"),
 }
+STANDING_CHIPS = {"present": "good", "former": "info", "distrusted": "bad"}
 BY = {"token": N_("Token"), "renewal": N_("Renewal")}
 ENDS = {
     "superseded": N_("another was proven"),
