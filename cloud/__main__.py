@@ -46,6 +46,7 @@ from cloud.settings import Settings
 ADMINISTRATOR = "admin"
 COMMAND_LINE = "command-line"
 """The actor in the audit for what is done with a shell on the server."""
+AFTERWARDS = "run broker-config, restart the broker, then control plane and ingest"
 EXIT_DATA = 65
 EXIT_UNAVAILABLE = 69
 EXIT_SETTINGS = 78
@@ -236,7 +237,8 @@ def new_issuer(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
         name = common_name(made.subject)
         audit(session, Actor(COMMAND_LINE, now), "new-issuer", name, {"serial": f"{made.serial_number:x}"})
         ended = _distrust(chosen, root, session, now) if given.distrust_old else []
-    return {"issuer": name, "until": made.not_valid_after_utc.isoformat(), "distrusted": ended}
+    until = made.not_valid_after_utc.isoformat()
+    return {"issuer": name, "until": until, "distrusted": ended, "next": AFTERWARDS}
 
 
 def distrust_issuers(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
@@ -248,7 +250,7 @@ def distrust_issuers(chosen: Settings, given: argparse.Namespace) -> dict[str, A
     """
     now, root = datetime.now(UTC), _root(chosen, given)
     with _sessions(chosen) as sessions, sessions.begin() as session:
-        return {"distrusted": _distrust(chosen, root, session, now)}
+        return {"distrusted": _distrust(chosen, root, session, now), "next": AFTERWARDS}
 
 
 def _distrust(chosen: Settings, root: Authority, session: Session, now: datetime) -> list[str]:

@@ -28,7 +28,7 @@ from cloud.web.application import build_pages
 from cloud.web.pages import LANGUAGE_COOKIE, Pages
 from contract.languages import LANGUAGES
 from tests.browser.conftest import NewPage, Serve
-from tests.browser.looking import SIZES, look_ok
+from tests.browser.looking import SIZES, look_ok, screenshot
 
 TOKEN = "a session of a test"
 ROOT = authority.found("Civic Fleet Root", datetime.now(UTC))
@@ -124,6 +124,8 @@ def test_a_token_is_issued_and_a_device_revoked(
     )
     page.goto(f"{url}/enrolment")
     look_ok(page, f"enrolment-{lang}")
+    page.locator("#authorities").evaluate("each => each.scrollIntoView()")
+    screenshot(page, f"enrolment-authorities-{lang}")
     page.locator("input[name=device]").fill("kiosk-77")
     page.locator("input[name=site]").fill("Ulpiana")
     page.locator("form.grid button").click()

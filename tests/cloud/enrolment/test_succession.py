@@ -11,9 +11,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy.orm import sessionmaker
 
+from cloud.database.engine import connect
+from cloud.database.metadata import complete
 from cloud.enrolment import authority, est, guard, issuers, keys, members, pki, registry, succession
 from cloud.enrolment.authority import issuer_id, key_id
+from cloud.enrolment.door_mqtt import DoorMqtt
 from cloud.enrolment.est import Desk
 from cloud.enrolment.revocations import Revocations
 from cloud.errors import SettingsError
@@ -125,7 +129,10 @@ def test_nothing_of_it_lies_open_where_keys_are_encrypted(folder, secret):
 
 
 @pytest.mark.parametrize("change", [take_over, distrust])
-def test_the_power_may_go_at_any_write(folder, tmp_path, sessions, now, monkeypatch, change):
+def test_the_power_may_go_at_any_write(folder, tmp_path, now, monkeypatch, change):
+    engine = connect(f"sqlite:///{tmp_path / 'fleet.db'}")
+    complete().create_all(engine)
+    sessions = sessionmaker(engine)
     if change is distrust:
         take_over(folder)
     real = {name: getattr(os, name) for name in ("replace", "unlink")}
@@ -164,6 +171,7 @@ def test_the_power_may_go_at_any_write(folder, tmp_path, sessions, now, monkeypa
         assert not list(place.glob("next.*")), cut
         if done:
             break
+    engine.dispose()
     assert cut > 5
 
 
@@ -236,12 +244,17 @@ def test_a_broker_that_runs_knows_the_next_one_when_it_was_started_again(
     folder, broker_settings, sessions, tmp_path, now
 ):
     """The lists are read again without that; authorities, in mosquitto 2.0.11, are not."""
-    certificate = make_client(pki.load(folder), folder, NAME)
+    before = pki.load(folder)
+    certificate = make_client(before, folder, NAME)
     with hardened(broker_settings, folder, tmp_path / "broker") as broker:
         assert broker.publish(NAME, OWN).returncode == 0
         take_over(folder)
         make_client(pki.load(folder), folder, OTHER)
+        canary = Revocations(sessions, folder).canary(now())
+        door = DoorMqtt(broker_settings, folder, before, now)
+        assert not door.refuses(canary), "it has no list of the next one yet"
         broker.read_revocations()
+        assert door.refuses(canary)
         assert broker.publish(NAME, OWN).returncode == 0
         assert broker.publish(OTHER, OTHERS).returncode != 0
         assert broker.publish("svc-control", TO_OTHER).returncode == 0, "it shows who has signed it"
