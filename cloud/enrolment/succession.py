@@ -26,6 +26,7 @@ from cloud.enrolment import issuers, keys, pki
 from cloud.enrolment.authority import ROOT_AGE, Authority, common_name, issuer_id, key_id
 from cloud.enrolment.issuers import DISTRUSTED, FORMER, NEXT, PRESENT
 from cloud.errors import SettingsError
+from cloud.files import sync_folder
 
 FORMER_MAX = 8
 """Authorities that are trusted beside the present one; each is one more list for a broker to read."""
@@ -81,6 +82,7 @@ def take_over(
             if key_id(following.certificate) not in {issuer_id(each) for each in lists}:
                 pki.write_revocations(folder, following.revocations([], 1, now), *lists)
             (folder / f"{NEXT}.pem").replace(folder / f"{PRESENT}.pem")
+            sync_folder(folder)
     prepare()
     return issuers.read(folder).present
 
