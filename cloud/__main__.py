@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +24,18 @@ from cloud import logs, settings
 from cloud.database import migrate
 from cloud.database.engine import connect
 from cloud.devices import views
-from cloud.enrolment import broker_config, members, office, pki, registry, revocations, tokens
+from cloud.enrolment import (
+    broker_config,
+    issuers,
+    members,
+    office,
+    pki,
+    registry,
+    revocations,
+    succession,
+    tokens,
+)
+from cloud.enrolment.authority import Authority, common_name
 from cloud.errors import CloudError, MalformedError, SettingsError, UnavailableError
 from cloud.jobs.service import Jobs
 from cloud.operators.accounts import ONE_TIME_BYTES, Accounts, one_time_password
@@ -34,6 +46,7 @@ from cloud.settings import Settings
 ADMINISTRATOR = "admin"
 COMMAND_LINE = "command-line"
 """The actor in the audit for what is done with a shell on the server."""
+AFTERWARDS = "run broker-config, restart the broker, then control plane and ingest"
 EXIT_DATA = 65
 EXIT_UNAVAILABLE = 69
 EXIT_SETTINGS = 78
@@ -60,13 +73,7 @@ def initialise(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
     now = datetime.now(UTC)
     try:
         chosen.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        pki.prepare(
-            chosen.pki_dir,
-            _hosts(chosen),
-            now,
-            root=chosen.root_dir,
-            key_file=chosen.certificates.key_file,
-        )
+        _prepare(chosen, now)
     except OSError as error:
         raise SettingsError(f"data_dir {chosen.data_dir}: {error.strerror}; choose another") from error
     password = one_time_password(secrets.token_bytes(ONE_TIME_BYTES))
@@ -75,6 +82,12 @@ def initialise(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
         created = Accounts(sessions).create(ADMINISTRATOR, password, now, Role.ADMINISTRATOR)
         handed = keep() if created else {}
     return {"admin": ADMINISTRATOR, "migrated": migrated} | handed
+
+
+def _prepare(chosen: Settings, now: datetime) -> None:
+    pki.prepare(
+        chosen.pki_dir, _hosts(chosen), now, root=chosen.root_dir, key_file=chosen.certificates.key_file
+    )
 
 
 def _bring_up_to_date(chosen: Settings) -> bool:
@@ -204,10 +217,53 @@ def _office(chosen: Settings) -> Iterator[tuple[office.Office, Actor]]:
 
     now = datetime.now(UTC)
     with _sessions(chosen) as sessions:
-        issuer = pki.load(chosen.pki_dir, chosen.certificates.key_file)
-        listed = revocations.Revocations(sessions, chosen.pki_dir, issuer)
+        pki.load(chosen.pki_dir, chosen.certificates.key_file)
+        listed = revocations.Revocations(sessions, chosen.pki_dir, chosen.certificates.key_file)
         jobs = Jobs(sessions=sessions, publish=publish, clock=lambda: now)
-        yield office.Office(sessions, listed.publish, jobs.remove), Actor(COMMAND_LINE, now)
+        known = partial(issuers.read, chosen.pki_dir)
+        yield office.Office(sessions, listed.publish, jobs.remove, known), Actor(COMMAND_LINE, now)
+
+
+def new_issuer(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
+    """Let a new issuing authority take over, below the same root, or finish what was interrupted.
+
+    Afterwards make the broker's configuration anew and restart the broker, then control plane and ingest.
+    Devices change by themselves when they renew.
+    """
+    now, root = datetime.now(UTC), _root(chosen, given)
+    prepare = partial(_prepare, chosen, now)
+    with _sessions(chosen) as sessions, sessions.begin() as session:
+        made = succession.take_over(chosen.pki_dir, root, now, prepare, chosen.certificates.key_file)
+        name = common_name(made.subject)
+        audit(session, Actor(COMMAND_LINE, now), "new-issuer", name, {"serial": f"{made.serial_number:x}"})
+        ended = _distrust(chosen, root, session, now) if given.distrust_old else []
+    until = made.not_valid_after_utc.isoformat()
+    return {"issuer": name, "until": until, "distrusted": ended, "next": AFTERWARDS}
+
+
+def distrust_issuers(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
+    """End the trust in every issuing authority before the present one.
+
+    Afterwards make the broker's configuration anew and restart the broker, then control plane and ingest.
+    Devices with a certificate of theirs can renew it, which they do when the broker refuses them, and
+    nothing else.
+    """
+    now, root = datetime.now(UTC), _root(chosen, given)
+    with _sessions(chosen) as sessions, sessions.begin() as session:
+        return {"distrusted": _distrust(chosen, root, session, now), "next": AFTERWARDS}
+
+
+def _distrust(chosen: Settings, root: Authority, session: Session, now: datetime) -> list[str]:
+    ended = succession.distrust(chosen.pki_dir, root, now, partial(_prepare, chosen, now))
+    for each in ended:
+        details = {"serial": f"{each.serial_number:x}"}
+        audit(session, Actor(COMMAND_LINE, now), "distrust-issuers", common_name(each.subject), details)
+    return [common_name(each.subject) for each in ended]
+
+
+def _root(chosen: Settings, given: argparse.Namespace) -> Authority:
+    path = given.root_key or chosen.root_dir / "root.key"
+    return succession.root_authority(chosen.pki_dir, path, chosen.certificates.key_file)
 
 
 def device(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:
@@ -304,6 +360,13 @@ def _parser() -> argparse.ArgumentParser:
     ended.add_argument("--reason", default="operator", help="one word, for the audit")
     for name, do in (("decommission", decommission), ("readmit", readmit)):
         command(name, do).add_argument("--device", required=True, metavar="ID")
+    for name, do in (("new-issuer", new_issuer), ("distrust-issuers", distrust_issuers)):
+        command(name, do).add_argument(
+            "--root-key", type=Path, metavar="FILE", help="default: root.key in certificates.root_dir"
+        )
+    commands.choices["new-issuer"].add_argument(
+        "--distrust-old", action="store_true", help="and distrust-issuers at once: a key is known to others"
+    )
     reset = command("reset-password", reset_password)
     reset.add_argument("--operator", required=True, metavar="NAME")
     broker = command("broker-config", configure_broker)

@@ -30,7 +30,7 @@ from cloud.database.lock import executor_lock, executor_lock_in
 from cloud.database.workflows import running as workflows_running
 from cloud.devices.run import Presences
 from cloud.documents.run import Documents
-from cloud.enrolment import est, guard, pki
+from cloud.enrolment import est, guard, issuers, pki
 from cloud.jobs import run as jobs_run
 from cloud.jobs.diagnostics import BYTES_MAX, Bundles
 from cloud.jobs.service import Jobs
@@ -185,6 +185,7 @@ def _listeners(ground: Ground, ways: Ways) -> Servers:
                 bootstrap.port,
                 pki=settings.pki_dir,
                 client="optional",
+                authorities=issuers.renewable(settings.pki_dir),
                 expired=True,  # the desk judges it, and lets it renew and nothing else
                 refused=ways.members.handshakes.refused,
             ),

@@ -10,7 +10,7 @@ EST_PREFIX = "/.well-known/est"
 PROVEN_PATH = "/api/v1/enrolment/proven"
 """On the device listener: `POST`, empty, with the new certificate, once the broker has taken it: 204."""
 REVOKED_PATH = "/crl.pem"
-"""On the bootstrap listener: the issuing authority's list of revoked certificates, PEM."""
+"""On the bootstrap listener: the lists of revoked certificates of issuing authorities and root, PEM."""
 BACKDATED_S = 86_400
 """`notBefore` lies so far before the moment of issue, so that a clock that is behind takes its certificate.
 

@@ -23,7 +23,10 @@ class _View(BaseModel):
 
 
 class CertificateJson(_View):
-    """One certificate, its states as in the contract; `days_left` is null where it opens no doors."""
+    """One certificate, its states as in the contract; `days_left` is null where it opens no doors.
+
+    `issuer` is what the authority that signed it is called, empty where that is not known any more.
+    """
 
     serial: str
     state: str
@@ -35,6 +38,7 @@ class CertificateJson(_View):
     ended_at: datetime | None
     end_reason: str
     days_left: int | None
+    issuer: str
 
 
 class DropJson(_View):
@@ -81,6 +85,25 @@ class TokenJson(BaseModel):
     expires_at: datetime
 
 
+class AuthorityJson(_View):
+    """An authority: `present` signs, `former` is trusted still, who has one of a `distrusted` may only renew.
+
+    `devices` in service have a certificate of it in use; null where there was never another authority.
+    """
+
+    name: str
+    standing: str
+    expires_at: datetime
+    days_left: int
+    devices: int | None
+
+
+class AuthorityList(BaseModel):
+    """The present one first, then the youngest."""
+
+    authorities: list[AuthorityJson]
+
+
 class RefusalJson(_View):
     """How often something was refused for one cause."""
 
@@ -97,7 +120,7 @@ class RefusalList(BaseModel):
 
 def router(office: Office) -> APIRouter:
     """The routes."""
-    routes = APIRouter()
+    routes = _authorities(office)
 
     def shown(device: str, now: datetime) -> MemberJson:
         with office.sessions() as session:
@@ -159,3 +182,17 @@ def router(office: Office) -> APIRouter:
         return RefusalList(refusals=[RefusalJson.model_validate(each) for each in found])
 
     return belongs_to(Area.ENROLMENT, routes)
+
+
+def _authorities(office: Office) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get(PATH + "/authorities")
+    def list_authorities(request: Request) -> AuthorityList:
+        """Who signs devices' certificates, who did, and how many devices each has still."""
+        now, known = current_operator(request).at, office.issuers()
+        with office.sessions() as session:
+            found = views.authorities(session, known, now)
+        return AuthorityList(authorities=[AuthorityJson.model_validate(each) for each in found])
+
+    return routes

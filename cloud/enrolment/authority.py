@@ -150,6 +150,27 @@ def found(name: str, now: datetime) -> Authority:
     return Authority(key, certificate)
 
 
+def key_id(certificate: x509.Certificate) -> str:
+    """Which key an authority has, hexadecimal; it is the same after a renewal with that key."""
+    found = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return found.digest.hex()
+
+
+def issuer_id(signed: x509.Certificate | x509.CertificateRevocationList) -> str:
+    """The `key_id` of who has signed a certificate or a list; empty where that is not said."""
+    try:
+        found = signed.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return ""
+    return (found.key_identifier or b"").hex()
+
+
+def common_name(name: x509.Name) -> str:
+    """The common name in `name`; empty where there is not exactly one."""
+    names = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if len(names) == 1 else ""
+
+
 class AnotherNameError(MalformedError):
     """The request is for somebody else."""
 

@@ -30,6 +30,8 @@ TAKEOVER_AGE = timedelta(minutes=5)
 QOS = 1
 REVOKED = "CERTIFICATE_REVOKED"
 """In OpenSSL's name of the alert 44 (RFC 8446, section 6.2)."""
+UNKNOWN_CA = "UNKNOWN_CA"
+"""Alert 48: the broker has no list of the authority that signed it, so it has not read ours."""
 
 
 class DoorMqtt:
@@ -93,6 +95,8 @@ class DoorMqtt:
         except ssl.SSLError as error:
             if REVOKED in (error.reason or ""):
                 return True
+            if UNKNOWN_CA in (error.reason or ""):
+                return False
             raise self._away(error) from error
         except OSError as error:
             raise self._away(error) from error

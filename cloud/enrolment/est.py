@@ -23,7 +23,7 @@ from cloud.database.models.devices import Device
 from cloud.database.models.enrolment import DeviceCertificate
 from cloud.database.writing import hold
 from cloud.enrolment import authority, members, pki, tokens
-from cloud.enrolment.authority import DEVICE_AGE, Authority
+from cloud.enrolment.authority import DEVICE_AGE, Authority, issuer_id, key_id
 from cloud.enrolment.causes import SAYS, Cause
 from cloud.enrolment.core import Purpose
 from cloud.enrolment.refusals import EnrolmentRefusedError, count
@@ -104,10 +104,13 @@ class Desk:
         shown: x509.Certificate | None,
         now: datetime,
     ) -> x509.Certificate:
-        """The same certificate for the same key while it is unproven; else a new one."""
+        """The same certificate for the same key while it is unproven; else a new one.
+
+        One of an authority that was replaced is not given again: `cacerts` does not name its issuer.
+        """
         serial = members.serial_text(shown) if shown is not None else None
         again = members.given_again(session, device, members.key_digest(request), serial, now)
-        if again is not None:
+        if again is not None and issuer_id(again) == key_id(self.issuer.certificate):
             log.info("certificate_given_again", extra={"device": device})
             return again
         _check_pace(session, device, now, min(DAY, self.age))

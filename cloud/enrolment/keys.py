@@ -3,7 +3,6 @@
 The secret is what a file holds, as on the devices; a module that keeps it elsewhere would stand here.
 """
 
-import os
 import stat
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from cloud.errors import SettingsError
+from cloud.files import write_durably
 
 SECRET_BYTES_MIN = 16
 SECRET_BYTES_MAX = 1024
@@ -78,15 +78,8 @@ def encrypt(path: Path, key_file: Path | None) -> None:
 
 
 def replace(path: Path, data: bytes, mode: int) -> None:
-    """Replace the file at once; it is never there half."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    """Replace the file at once; it is never there half, and on the disk when this returns."""
+    write_durably(path, data, mode)
 
 
 def _secret(key_file: Path | None) -> bytes | None:

@@ -8,16 +8,21 @@ from datetime import datetime
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.enrolment import registry, tokens
+from cloud.enrolment.issuers import Issuers
 from cloud.operators.actors import Actor, audit
 
 
 @dataclass(frozen=True)
 class Office:
-    """`publish` signs the list of revoked certificates, `cancel_jobs` ends what a device still has to do."""
+    """`publish` signs the lists of revoked certificates, `cancel_jobs` ends what a device still has to do.
+
+    `issuers` tells which authorities there are; it raises SettingsError.
+    """
 
     sessions: sessionmaker[Session]
     publish: Callable[[datetime], object]
     cancel_jobs: Callable[[Session, str], object]
+    issuers: Callable[[], Issuers]
 
     def token(self, actor: Actor, device: str, kind: str, site: str) -> str:
         """A one-time token for a device, which is registered with it if it is new.

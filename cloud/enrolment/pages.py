@@ -8,7 +8,17 @@ from starlette.exceptions import HTTPException
 
 from cloud.enrolment import registry, views
 from cloud.enrolment.office import Office
-from cloud.enrolment.wording import BY, CAUSES, CHIPS, ENDS, KINDS, STATES, TROUBLES
+from cloud.enrolment.wording import (
+    BY,
+    CAUSES,
+    CHIPS,
+    ENDS,
+    KINDS,
+    STANDING_CHIPS,
+    STANDINGS,
+    STATES,
+    TROUBLES,
+)
 from cloud.errors import MalformedError, RefusedError
 from cloud.operators.access import current_operator
 from cloud.operators.roles import Area, belongs_to
@@ -72,8 +82,9 @@ def router(office: Office) -> APIRouter:
 
 
 def _list(office: Office, request: Request, after: str = "", *, status: int = 200, **more: str) -> Response:
-    now = current_operator(request).at
+    now, known = current_operator(request).at, office.issuers()
     with office.sessions() as session:
+        authorities = views.authorities(session, known, now)
         listed = views.listed(session, now, after=after, limit=LISTED + 1)
         refusals = views.refusals(session)
         soon = views.ending_soon(session, now)
@@ -83,6 +94,9 @@ def _list(office: Office, request: Request, after: str = "", *, status: int = 20
         status=status,
         members=listed[:LISTED],
         refusals=refusals,
+        authorities=authorities,
+        standings=STANDINGS,
+        standing_chips=STANDING_CHIPS,
         soon=soon,
         soon_days=views.ENDS_SOON.days,
         after=after,

@@ -5,24 +5,28 @@ only `issuing`. Beside that stand `server`, `broker`, `seal` and the `SERVICES`,
 and a `.key` (mode 0600); the folders are 0700. For others there are
 
 - `ca.pem`: the root's certificate, which devices trust;
-- `authorities.pem`: issuing authority and root, by which whoever shows no chain is checked;
-- `crl.pem` and `root-crl.pem`: what the issuing authority and the root have revoked.
+- `authorities.pem`: issuing authorities and root, by which whoever shows no chain is checked;
+- `crl.pem` and `root-crl.pem`: what each issuing authority, the present one first, and the root have revoked.
 
-A folder that was made with one authority for everything (`ca.key` in it) goes on as it is.
+More than one issuing authority there is after a change of it: `cloud.enrolment.issuers`. A folder that was
+made with one authority for everything (`ca.key` in it) goes on as it is.
 """
 
+import fcntl
 import logging
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
-from cloud.enrolment import authority, keys
-from cloud.enrolment.authority import Authority
+from cloud.enrolment import authority, issuers, keys
+from cloud.enrolment.authority import Authority, issuer_id, key_id
+from cloud.enrolment.issuers import certificate, certificates, pem
 from cloud.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -43,6 +47,9 @@ ROOT_NEEDED = (
     "the issuing authority in {folder} has {days} days left, and the root's key is not in {root}; bring that "
     "folder back, run `python -m cloud init`, and take it away again"
 )
+LOCK = "crl.lock"
+"""In the folder; whoever signs lists holds it, because commands revoke beside a control plane that runs."""
+END_OF_LIST = b"-----END X509 CRL-----\n"
 ONE_LEVEL = (
     "{folder} holds one authority for everything, as earlier releases made it, and goes on so; to have a "
     "root whose key is kept apart, begin with a new data_dir and enrol the devices again"
@@ -67,13 +74,13 @@ def prepare(
             and is not there.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if (folder / "ca.key").exists():
+    if issuers.one_level(folder):
         log.warning("authority_has_one_level", extra={"sentence": ONE_LEVEL.format(folder=folder)})
         keys.encrypt(folder / "ca.key", key_file)
     else:
         _prepare_authorities(folder, root or folder / "root", now, key_file)
     issuer = load(folder, key_file, complete=False)
-    keys.replace(folder / "authorities.pem", _pem(issuer.chain), 0o644)
+    issuers.write_trust(folder)
     for name in ("server", "broker"):
         if not _stands(folder, name, now, issuer, hosts):
             key = ec.generate_private_key(ec.SECP256R1())
@@ -83,25 +90,32 @@ def prepare(
         if not _stands(folder, name, now, issuer):
             key = ec.generate_private_key(ec.SECP256R1())
             _write_pair(folder, name, key, [issuer.service(key.public_key(), name, now), *_shown(issuer)])
-    if not _stands(folder, "seal", now):
+    if not _stands(folder, "seal", now) or not _of_trusted(folder, "seal"):
         key = ec.generate_private_key(ec.SECP256R1())
         _write_pair(folder, "seal", key, [issuer.seal(key.public_key(), SEAL_NAME, now)])
     if not (folder / "crl.pem").exists():
         write_revocations(folder, issuer.revocations([], 1, now))
+    issuers.settle(folder, key_file)
+
+
+def _of_trusted(folder: Path, name: str) -> bool:
+    """Whether the pair was signed by an authority that is trusted still."""
+    signer = issuer_id(certificate(folder / f"{name}.pem"))
+    return signer in {key_id(each) for each in issuers.read(folder).trusted}
 
 
 def _prepare_authorities(folder: Path, root: Path, now: datetime, key_file: Path | None) -> None:
     """The root, what it says of itself and of revocations, and the authority below it."""
     top = _root(folder, root, now, key_file)
     if top is not None and not (folder / "ca.pem").exists():
-        keys.replace(folder / "ca.pem", _pem(top.chain), 0o644)
+        keys.replace(folder / "ca.pem", pem(top.chain), 0o644)
     if top is not None and not (folder / "root-crl.pem").exists():
         listed = top.revocations([], 1, now, authority.ROOT_AGE)
         keys.replace(folder / "root-crl.pem", listed.public_bytes(Encoding.PEM), 0o644)
     keys.encrypt(folder / "issuing.key", key_file)
     left = timedelta()
     if (folder / "issuing.pem").exists():
-        left = _certificate(folder / "issuing.pem").not_valid_after_utc - now
+        left = certificate(folder / "issuing.pem").not_valid_after_utc - now
     if left > ISSUING_RENEW_BEFORE:
         return
     if top is None:
@@ -127,8 +141,8 @@ def _root(folder: Path, root: Path, now: datetime, key_file: Path | None) -> Aut
         _write_pair(root, "root", made.key, [made.certificate], key_file)
         return made
     keys.encrypt(root / "root.key", key_file)
-    found = Authority(keys.read(root / "root.key", key_file), _certificate(root / "root.pem"))
-    if (folder / "ca.pem").exists() and _certificate(folder / "ca.pem") != found.certificate:
+    found = Authority(keys.read(root / "root.key", key_file), certificate(root / "root.pem"))
+    if (folder / "ca.pem").exists() and certificate(folder / "ca.pem") != found.certificate:
         raise SettingsError(
             f"{root} holds another root than {folder / 'ca.pem'}, which the devices trust; set "
             "certificates.root_dir to the folder that was made with it"
@@ -142,36 +156,47 @@ def load(folder: Path, key_file: Path | None = None, *, complete: bool = True) -
     Raises:
         SettingsError: there is none, it cannot be read, or (`complete`) `prepare` has not finished there.
     """
-    if (folder / "ca.key").exists():
-        found = Authority(keys.read(folder / "ca.key", key_file), _certificate(folder / "ca.pem"))
-    else:
-        key = keys.read(folder / "issuing.key", key_file)
-        found = Authority(key, _certificate(folder / "issuing.pem"), (_certificate(folder / "ca.pem"),))
+    found = issuers.load_present(folder, key_file)
     if complete and not (folder / "authorities.pem").exists():
         raise SettingsError(f"{folder / 'authorities.pem'} is missing; run `python -m cloud init`")
     return found
 
 
-def revocations(folder: Path) -> x509.CertificateRevocationList:
-    """The list that `folder` holds.
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """No other process signs a list of `folder` meanwhile; a number is given to one list only."""
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def revocations(folder: Path) -> list[x509.CertificateRevocationList]:
+    """The lists of the issuing authorities that `folder` holds.
 
     Raises:
-        SettingsError: there is none, or it cannot be read.
+        SettingsError: there is none, or they cannot be read.
     """
     path = folder / "crl.pem"
     try:
-        return x509.load_pem_x509_crl(path.read_bytes())
+        parts = path.read_bytes().split(END_OF_LIST)[:-1]
+        found = [x509.load_pem_x509_crl(part + END_OF_LIST) for part in parts]
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} is no revocation list ({error}); run `python -m cloud init`") from error
+    if not found:
+        raise SettingsError(f"{path} holds no revocation list; remove it and run `python -m cloud init`")
+    return found
 
 
-def write_revocations(folder: Path, listed: x509.CertificateRevocationList) -> None:
-    """Put the list where servers and broker read it."""
-    keys.replace(folder / "crl.pem", listed.public_bytes(Encoding.PEM), 0o644)
+def write_revocations(folder: Path, *lists: x509.CertificateRevocationList) -> None:
+    """Put the lists where servers and broker read them, at once: a broker wants one of each authority."""
+    keys.replace(folder / "crl.pem", b"".join(each.public_bytes(Encoding.PEM) for each in lists), 0o644)
 
 
 def published_revocations(folder: Path) -> bytes:
-    """Every list that `folder` holds, PEM: the issuing authority's, and the root's where there is one.
+    """Every list that `folder` holds, PEM: the issuing authorities', and the root's where there is one.
 
     Raises:
         SettingsError: there is none.
@@ -187,8 +212,7 @@ def published_revocations(folder: Path) -> bytes:
 
 def common_name(certificate: x509.Certificate) -> str:
     """The subject's common name; empty where there is not exactly one."""
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value) if len(names) == 1 else ""
+    return authority.common_name(certificate.subject)
 
 
 def _stands(
@@ -197,11 +221,11 @@ def _stands(
     """Whether there is a pair that lasts, shows the `issuer` as it is now, and names `hosts`."""
     if not (folder / f"{name}.key").exists() or not (folder / f"{name}.pem").exists():
         return False
-    certificate, *above = _certificates(folder / f"{name}.pem")
+    own, *above = certificates(folder / f"{name}.pem")
     return (
-        certificate.not_valid_after_utc - now > RENEW_BEFORE
+        own.not_valid_after_utc - now > RENEW_BEFORE
         and (issuer is None or above == _shown(issuer))
-        and (not hosts or set(_hosts(certificate)) == set(hosts))
+        and (not hosts or set(_hosts(own)) == set(hosts))
     )
 
 
@@ -215,28 +239,13 @@ def _hosts(certificate: x509.Certificate) -> list[str]:
     return [str(name.value) for name in names]
 
 
-def _certificate(path: Path) -> x509.Certificate:
-    return _certificates(path)[0]
-
-
-def _certificates(path: Path) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} is no certificate ({error}); run `python -m cloud init`") from error
-
-
-def _pem(certificates: Iterable[x509.Certificate]) -> bytes:
-    return b"".join(each.public_bytes(Encoding.PEM) for each in certificates)
-
-
 def _write_pair(
     folder: Path,
     name: str,
     key: ec.EllipticCurvePrivateKey,
-    certificates: Sequence[x509.Certificate],
+    chain: Sequence[x509.Certificate],
     key_file: Path | None = None,
 ) -> None:
     """The key first: a certificate without its key would be taken for done."""
     keys.write(folder / f"{name}.key", key, key_file)
-    keys.replace(folder / f"{name}.pem", _pem(certificates), 0o644)
+    keys.replace(folder / f"{name}.pem", pem(chain), 0o644)

@@ -1,11 +1,13 @@
 """What pages and programs are shown of devices' certificates."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import sqlalchemy as sa
+from cryptography import x509
 from sqlalchemy.orm import Session
 
 from cloud.database.models.devices import Device
@@ -15,16 +17,26 @@ from cloud.database.models.enrolment import (
     EnrolmentRefusal,
     EnrolmentToken,
 )
+from cloud.enrolment import issuers
+from cloud.enrolment.authority import common_name, issuer_id, key_id
 from cloud.enrolment.core import GOOD
+from cloud.enrolment.issuers import Issuers
 
 ENDS_SOON = timedelta(days=7)
 """A device renews long before; one that has so little left cannot, and somebody must look."""
 CERTIFICATES_SHOWN_MAX = 50
+AUTHORITY_ENDS_SOON = timedelta(days=365)
+"""Somebody must bring the root's key from where it is locked away."""
+DECODED_MAX = 50_000
+"""Certificates whose issuer is remembered, so that each is decoded once."""
 
 
 @dataclass(frozen=True)
 class CertificateView:
-    """One certificate; `days_left` is None where it opens no doors any more."""
+    """One certificate; `days_left` is None where it opens no doors any more.
+
+    `issuer` is what the authority that signed it is called, empty where an early release did not keep it.
+    """
 
     serial: str
     state: str
@@ -36,6 +48,7 @@ class CertificateView:
     ended_at: datetime | None
     end_reason: str
     days_left: int | None
+    issuer: str
 
     @property
     def ends_soon(self) -> bool:
@@ -73,6 +86,25 @@ class MemberView:
 
 
 @dataclass(frozen=True)
+class AuthorityView:
+    """An authority that signs certificates, or did; `standing` is `present`, `former` or `distrusted`.
+
+    `devices` in service have a certificate of it in use; None where there was never another authority.
+    """
+
+    name: str
+    standing: str
+    expires_at: datetime
+    days_left: int
+    devices: int | None
+
+    @property
+    def ends_soon(self) -> bool:
+        """Whether somebody must bring the root's key."""
+        return self.standing == "present" and self.days_left < AUTHORITY_ENDS_SOON.days
+
+
+@dataclass(frozen=True)
 class RefusalView:
     """How often something was refused for `cause`."""
 
@@ -103,6 +135,49 @@ def ending_soon(session: Session, now: datetime) -> int:
     )
     rows = sa.select(sa.func.count()).where(Device.device.in_(last), Device.decommissioned_at.is_(None))
     return session.scalar(rows) or 0
+
+
+def authorities(session: Session, known: Issuers, now: datetime) -> list[AuthorityView]:
+    """Who signs certificates and who did, the present one first."""
+    several = bool(known.former or known.distrusted)
+    using = _using(session, now) if several else Counter()
+    standings = [("present", known.present)]
+    standings += [("former", each) for each in known.former]
+    standings += [("distrusted", each) for each in known.distrusted]
+    return [
+        AuthorityView(
+            common_name(each.subject),
+            standing,
+            each.not_valid_after_utc,
+            max(0, (each.not_valid_after_utc - now).days),
+            using[key_id(each)] if several else None,
+        )
+        for standing, each in standings
+    ]
+
+
+def _using(session: Session, now: datetime) -> Counter[str]:
+    """How many devices in service use a certificate of each authority, by the authority's id."""
+    rows = session.execute(
+        sa.select(DeviceCertificate.device, DeviceCertificate.certificate)
+        .join(Device, Device.device == DeviceCertificate.device)
+        .where(
+            Device.decommissioned_at.is_(None),
+            DeviceCertificate.state.in_(GOOD),
+            DeviceCertificate.expires_at > now,
+        )
+        # The one that is proven counts; where none is, the youngest.
+        .order_by(DeviceCertificate.state == "active", DeviceCertificate.issued_at)
+    )
+    in_use = {row.device: row.certificate for row in rows}
+    return Counter(_signed_by(each)[0] for each in in_use.values() if each is not None)
+
+
+@lru_cache(maxsize=DECODED_MAX)
+def _signed_by(certificate: bytes) -> tuple[str, str]:
+    """Id and name of the authority that signed the certificate (DER)."""
+    decoded = x509.load_der_x509_certificate(certificate)
+    return issuer_id(decoded), issuers.named(decoded)
 
 
 def refusals(session: Session) -> list[RefusalView]:
@@ -151,6 +226,7 @@ def _certificate(row: DeviceCertificate, now: datetime) -> CertificateView:
         row.ended_at,
         row.end_reason,
         (row.expires_at - now).days if good else None,
+        _signed_by(row.certificate)[1] if row.certificate is not None else "",
     )
 
 

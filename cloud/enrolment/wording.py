@@ -25,6 +25,12 @@ CHIPS = {
     "revoked": "bad",
     "expired": "warn",
 }
+STANDINGS = {
+    "present": N_("Signs"),
+    "former": N_("Still trusted"),
+    "distrusted": N_("Trusted no more"),
+}
+STANDING_CHIPS = {"present": "good", "former": "info", "distrusted": "bad"}
 BY = {"token": N_("Token"), "renewal": N_("Renewal")}
 ENDS = {
     "superseded": N_("another was proven"),

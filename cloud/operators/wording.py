@@ -17,6 +17,8 @@ ACTIONS = {
     "revoke-device": N_("Revoked a device's certificates"),
     "decommission-device": N_("Took a device out of service"),
     "readmit-device": N_("Let a device enrol again"),
+    "new-issuer": N_("Made a new authority for certificates"),
+    "distrust-issuers": N_("Ended the trust in earlier authorities"),
     "acknowledge-incident": N_("Has seen an incident"),
     "set-expected-off": N_("Set the hours in which devices are off"),
     "create-job": N_("Ordered a job"),

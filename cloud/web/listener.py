@@ -90,11 +90,13 @@ def over_tls(
     *,
     pki: Path,
     client: Literal["optional", "required"],
+    authorities: Path | None = None,
     expired: bool = False,
     refused: Refused | None = None,
 ) -> uvicorn.Config:
-    """A listener with the server's certificate in `pki`, which asks callers for one of our authority.
+    """A listener with the server's certificate in `pki`, which asks callers for one of our authorities.
 
+    They are those in `authorities`, or in the file `authorities.pem` in `pki` where that is not given.
     With `expired` the handshake looks at no dates: the application must judge them. `refused` is told of
     each handshake that failed for the caller's certificate, in the thread of the event loop.
     """
@@ -114,7 +116,7 @@ def over_tls(
         http=TlsProtocol,
         ssl_certfile=pki / "server.pem",
         ssl_keyfile=pki / "server.key",
-        ssl_ca_certs=str(pki / "authorities.pem"),
+        ssl_ca_certs=str(authorities or pki / "authorities.pem"),
         ssl_cert_reqs=ssl.CERT_REQUIRED if client == "required" else ssl.CERT_OPTIONAL,
         ssl_context_factory=context,
         limit_concurrency=CONNECTIONS_MAX,

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from fastapi import APIRouter
 
-from cloud.enrolment import api, est, members, pages
+from cloud.enrolment import api, est, issuers, members, pages
 from cloud.enrolment.door_mqtt import DoorMqtt
 from cloud.enrolment.drops import Drops
 from cloud.enrolment.est import Desk
@@ -33,7 +34,7 @@ class Members:
 def make(ground: Ground, jobs: Jobs) -> Members:
     """Whoever is taken out of service has no `jobs` any more."""
     pki_dir, broker, chosen = ground.settings.pki_dir, ground.settings.broker, ground.settings.certificates
-    revocations = Revocations(ground.sessions, pki_dir, ground.issuer)
+    revocations = Revocations(ground.sessions, pki_dir, chosen.key_file)
     door = DoorMqtt(broker, pki_dir, ground.issuer, ground.clock) if broker.tls else None
     return Members(
         desk=Desk(
@@ -43,7 +44,7 @@ def make(ground: Ground, jobs: Jobs) -> Members:
             timedelta(days=chosen.device_days),
             timedelta(days=chosen.expired_grace_days),
         ),
-        office=Office(ground.sessions, revocations.publish, jobs.remove),
+        office=Office(ground.sessions, revocations.publish, jobs.remove, partial(issuers.read, pki_dir)),
         revocations=revocations,
         drops=Drops(ground.sessions, revocations, door, broker.root, ground.clock),
         handshakes=Handshakes(),

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI
 from playwright.sync_api import expect
 from sqlalchemy.orm import sessionmaker
@@ -14,9 +16,11 @@ from cloud.database.metadata import complete
 from cloud.database.models.devices import Device
 from cloud.database.models.enrolment import DeviceCertificate
 from cloud.database.models.operators import Operator, OperatorSession
-from cloud.enrolment import drops
+from cloud.enrolment import authority, drops
 from cloud.enrolment import pages as enrolment_pages
+from cloud.enrolment.authority import Authority
 from cloud.enrolment.causes import Cause
+from cloud.enrolment.issuers import Issuers
 from cloud.enrolment.office import Office
 from cloud.enrolment.refusals import count
 from cloud.operators import access
@@ -24,9 +28,30 @@ from cloud.web.application import build_pages
 from cloud.web.pages import LANGUAGE_COOKIE, Pages
 from contract.languages import LANGUAGES
 from tests.browser.conftest import NewPage, Serve
-from tests.browser.looking import SIZES, look_ok
+from tests.browser.looking import SIZES, look_ok, screenshot
 
 TOKEN = "a session of a test"
+ROOT = authority.found("Civic Fleet Root", datetime.now(UTC))
+
+
+def signer(number: int) -> Authority:
+    """An authority below the root that has less than a year left."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    begun = datetime.now(UTC) + timedelta(days=60 * number) - authority.ISSUING_AGE
+    return ROOT.issuing(key, f"Civic Fleet Authority {number}", begun)
+
+
+SIGNERS = [signer(number) for number in (4, 3, 2, 1)]
+PRESENT, IN_USE, UNUSED, DISTRUSTED = (each.certificate for each in SIGNERS)
+
+
+def certified(device: str, number: int) -> bytes:
+    """A certificate (DER) for `device`, of any authority but the one that nobody uses any more."""
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    by = [SIGNERS[0], SIGNERS[1], SIGNERS[3]][number % 3]
+    return by.device(key, device, "kiosk", now()).public_bytes(Encoding.DER)
+
+
 STATES = ["active", "issued", "trial", "superseded", "revoked", "expired"]
 
 
@@ -53,7 +78,14 @@ def app(tmp_path: Path) -> Iterator[FastAPI]:
                 made = {"by": "token", "fingerprint_sha256": "", "issued_at": now()}
                 until = now() + timedelta(days=30)
                 session.add(
-                    DeviceCertificate(serial=f"{i:x}", device=device, state=state, expires_at=until, **made)
+                    DeviceCertificate(
+                        serial=f"{i:x}",
+                        device=device,
+                        state=state,
+                        expires_at=until,
+                        certificate=certified(device, i),
+                        **made,
+                    )
                 )
         session.add(
             OperatorSession(
@@ -67,7 +99,10 @@ def app(tmp_path: Path) -> Iterator[FastAPI]:
         count(sessions, cause, now())
     with sessions.begin() as session:
         drops.ask(session, "kiosk-04", now())
-    router = enrolment_pages.router(Office(sessions, lambda _at: None, lambda _session, _device: None))
+    known = Issuers(PRESENT, ROOT.certificate, (IN_USE, UNUSED), (DISTRUSTED,))
+    router = enrolment_pages.router(
+        Office(sessions, lambda _at: None, lambda _session, _device: None, lambda: known)
+    )
     made_app = build_pages("test", [router], pages=Pages(), secure=False)
     access.protect(made_app, sessions, now=now, secure=False)
     yield made_app
@@ -89,6 +124,8 @@ def test_a_token_is_issued_and_a_device_revoked(
     )
     page.goto(f"{url}/enrolment")
     look_ok(page, f"enrolment-{lang}")
+    page.locator("#authorities").evaluate("each => each.scrollIntoView()")
+    screenshot(page, f"enrolment-authorities-{lang}")
     page.locator("input[name=device]").fill("kiosk-77")
     page.locator("input[name=site]").fill("Ulpiana")
     page.locator("form.grid button").click()

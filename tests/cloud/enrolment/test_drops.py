@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from cloud.database.models.devices import Device
 from cloud.database.models.enrolment import ConnectionDrop
 from cloud.database.models.operators import AuditEntry
-from cloud.enrolment import members, registry
+from cloud.enrolment import issuers, members, registry
 from cloud.enrolment.door_mqtt import KEEPALIVE_S, DoorMqtt
 from cloud.enrolment.drops import Drops, Trouble
 from cloud.enrolment.office import Office
@@ -27,7 +27,7 @@ DEADLINE_S = 5
 
 @pytest.fixture
 def revocations(sessions, folder, desk):
-    return Revocations(sessions, folder, desk.issuer)
+    return Revocations(sessions, folder)
 
 
 @pytest.fixture
@@ -37,8 +37,13 @@ def cancelled():
 
 
 @pytest.fixture
-def office(sessions, revocations, cancelled):
-    return Office(sessions, revocations.publish, lambda _session, device: cancelled.append(device))
+def office(sessions, revocations, cancelled, folder):
+    return Office(
+        sessions,
+        revocations.publish,
+        lambda _session, device: cancelled.append(device),
+        lambda: issuers.read(folder),
+    )
 
 
 @pytest.fixture

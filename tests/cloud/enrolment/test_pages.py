@@ -11,7 +11,7 @@ from cloud.database.models.devices import Device
 from cloud.database.models.enrolment import ConnectionDrop, EnrolmentToken
 from cloud.database.models.operators import AuditEntry
 from cloud.enrolment import api as enrolment_api
-from cloud.enrolment import drops, members, tokens
+from cloud.enrolment import drops, issuers, members, pki, tokens, views
 from cloud.enrolment import pages as enrolment_pages
 from cloud.enrolment.causes import Cause
 from cloud.enrolment.drops import Trouble
@@ -19,6 +19,7 @@ from cloud.enrolment.office import Office
 from cloud.enrolment.refusals import count
 from cloud.enrolment.wording import TROUBLES
 from tests.cloud.enrolment.test_members import signed_by
+from tests.cloud.enrolment.test_succession import distrust, take_over
 
 
 @pytest.fixture
@@ -28,8 +29,8 @@ def signed():
 
 
 @pytest.fixture
-def staff(pages_app, sessions, sign_in, signed):
-    office = Office(sessions, signed.append, lambda _session, _device: None)
+def staff(pages_app, sessions, sign_in, signed, folder):
+    office = Office(sessions, signed.append, lambda _session, _device: None, lambda: issuers.read(folder))
     return sign_in(pages_app(enrolment_pages.router(office), enrolment_api.router(office)))
 
 
@@ -195,3 +196,42 @@ def test_programs_have_the_same(staff, sessions, certify, clock):
     for action in ("revoke", "decommission", "readmit"):
         assert client.post(f"{path}/devices/kiosk-99/{action}").status_code == 404
     assert client.post(f"{path}/tokens", json=new | {"device": "svc-evil"}).status_code == 400
+
+
+def test_who_signs_is_told_and_how_many_devices_have_still_another(
+    staff, sessions, certify, clock, folder, tmp_path
+):
+    def told():
+        found = staff.client.get("/api/v1/enrolment/authorities").json()["authorities"]
+        return [(each["name"], each["standing"], each["devices"]) for each in found]
+
+    issue(staff)
+    certify(clock())
+    assert told() == [("Civic Fleet Authority", "present", None)]
+    page = staff.client.get("/enrolment").text
+    assert "Signs" in page
+    assert "Still trusted" not in page
+    take_over(folder)
+    assert told() == [("Civic Fleet Authority 2", "present", 0), ("Civic Fleet Authority", "former", 1)]
+    page = staff.client.get("/enrolment").text
+    assert "still use a certificate of Civic Fleet Authority: 1." in page
+    (one,) = staff.client.get("/api/v1/enrolment/devices/kiosk-01").json()["certificates"]
+    assert one["issuer"] == "Civic Fleet Authority"
+    assert "<td>Civic Fleet Authority</td>" in staff.client.get("/enrolment/kiosk-01").text
+    newer, _ = signed_by(pki.load(folder), tmp_path, "kiosk-01", clock())
+    with sessions.begin() as session:
+        members.record(session, newer, "kiosk-01", "renewal", clock())
+    assert told()[0][2] == 1, "the youngest, where none is proven"
+    page = staff.client.get("/enrolment").text
+    assert "No device uses a certificate of Civic Fleet Authority any more" in page
+    distrust(folder)
+    assert told() == [("Civic Fleet Authority 2", "present", 1), ("Civic Fleet Authority", "distrusted", 0)]
+
+
+def test_of_an_authority_that_ends_staff_is_warned_a_year_before(staff, sessions, folder):
+    present = issuers.read(folder)
+    end = present.present.not_valid_after_utc
+    with sessions() as session:
+        for days, warned in ((366, False), (364, True)):
+            (found,) = views.authorities(session, present, end - timedelta(days=days))
+            assert (found.ends_soon, found.days_left) == (warned, days)
