@@ -15,8 +15,10 @@ ANSWER_BYTES_MAX = 10_000
 class Desk(Protocol):
     """Where this device gets certificates, and where its keys are encrypted."""
 
-    async def renew(self) -> int | None:
+    async def renew(self, instead: bool) -> int | None:
         """Have a whole next identity put into the spare slot; the server's clock in ms, if it was told.
+
+        `instead`: of the one that lies there and was refused.
 
         Raises:
             UnavailableError: try again later; nothing was spoilt.
@@ -43,15 +45,15 @@ class ChildDesk:
     def __init__(self, settings_file: Path) -> None:
         self._file = settings_file
 
-    async def renew(self) -> int | None:
-        return (await self._ask("--renew")).server_ms
+    async def renew(self, instead: bool) -> int | None:
+        return (await self._ask("--renew", *(["--instead"] if instead else []))).server_ms
 
     async def encrypt(self) -> None:
         await self._ask("--encrypt")
 
-    async def _ask(self, what: str) -> _Told:
+    async def _ask(self, *what: str) -> _Told:
         """The child is gone when this returns or is cancelled."""
-        words = (sys.executable, "-m", "edge_agent.enrolment", "--settings", str(self._file), what)
+        words = (sys.executable, "-m", "edge_agent.enrolment", "--settings", str(self._file), *what)
         child = await asyncio.create_subprocess_exec(
             *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
         )

@@ -138,10 +138,13 @@ class Twin:
     """The twin as one device sees it; one question or one report is on its way at a time.
 
     `defaults` are the settings of the device's own file, `kept` what was last written down. `facts` are
-    reported as they stand.
+    reported as they stand. A device that has heard nothing for `refresh_s` asks.
     """
 
-    def __init__(self, boot: str, facts: Section, defaults: Values, kept: Values) -> None:
+    def __init__(
+        self, boot: str, facts: Section, defaults: Values, kept: Values, refresh_s: float = REFRESH_S
+    ) -> None:
+        self._refresh_s = refresh_s
         self._boot = boot
         self._facts = facts
         self._defaults = dict(defaults)
@@ -241,7 +244,7 @@ class Twin:
         """Say what the twin does not say yet."""
         self._patch = self._unsaid()
         if not self._patch:
-            self._failures, self._deadline = 0, now + REFRESH_S
+            self._failures, self._deadline = 0, now + self._refresh_s
             return []
         state = State(reported=self._patch)
         return [Report(Update(state=state, version=self._version, client_token=self._begin(now)))]

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from simulators.world.clock import Action, Clock
+from simulators.world.cloud_certificates import Certificate
 from simulators.world.faults import Fault, Faults
 from simulators.world.trace import Trace
 
-Reason = Literal["unavailable", "taken-over"]
+Reason = Literal["unavailable", "refused", "taken-over"]
 
 QUEUED_MAX = 1000
 """Messages that wait for one client; more are dropped, newest first, and nobody is told."""
@@ -62,7 +63,7 @@ class Connection:
 
     `dead`: nothing passes any more, whatever the sides believe. `deaf`: nothing is given to the device, and
     both sides think that all is well. `unsent`: what the device's socket still held is lost with its memory.
-    `down` is told the reason.
+    `down` is told the reason. `shown` is the device's certificate, in worlds that have them.
     """
 
     device: str
@@ -72,6 +73,7 @@ class Connection:
     taken: Callable[[Packet], None]
     up_wire: Wire
     down_wire: Wire
+    shown: Certificate | None = None
     dead: bool = False
     deaf: bool = False
     unsent: bool = False
@@ -103,6 +105,9 @@ class Broker:
         self.queued_most = 0
         self.dials: list[tuple[float, str]] = []
         """Every attempt to connect, with the moment at which it was begun."""
+        self.admits: Callable[[Certificate], bool] = lambda _certificate: True
+        self.admitted: dict[str, float] = {}
+        """When each certificate, by its serial, was first let in."""
         self.presence_dropped: set[str] = set()
         """Devices of which a presence message was dropped: what is believed of them may be old."""
         self._clock = clock
@@ -125,10 +130,11 @@ class Broker:
         receive: Callable[[Packet], None],
         down: Callable[[Reason], None],
         taken: Callable[[Packet], None],
+        shown: Certificate | None = None,
     ) -> Connection:
         """A connection that is yet to be dialed."""
         wires = Wire(self._clock, self._faults), Wire(self._clock, self._faults)
-        return Connection(device, will, receive, down, taken, *wires)
+        return Connection(device, will, receive, down, taken, *wires, shown)
 
     def dial(self, connection: Connection, established: Action) -> None:
         """Connect in a moment, or tell `connection.down`."""
@@ -141,6 +147,10 @@ class Broker:
                 connection.dead = True
                 connection.down("unavailable")
                 return
+            if connection.shown is not None and not self._lets_in(connection.shown):
+                connection.dead = True
+                connection.down("refused")
+                return
             session = self._sessions.setdefault(connection.device, _Session())
             if session.connection is connection:
                 return  # a connection is made once, whatever comes twice
@@ -152,6 +162,12 @@ class Broker:
                 self._deliver(session, session.waiting.popleft())
 
         connection.up_wire.carry(answer, lossy=False)
+
+    def _lets_in(self, shown: Certificate) -> bool:
+        if not self.admits(shown):
+            return False
+        self.admitted.setdefault(shown.serial, self._clock.now)
+        return True
 
     def hang_up(self, connection: Connection) -> None:
         """The device ends the connection in order; its will is void."""
