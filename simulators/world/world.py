@@ -12,7 +12,7 @@ from contract.twin import Section
 from edge_agent.link.outbox import Bounds
 from edge_agent.ports import Outcome
 from simulators.world import checkers
-from simulators.world.broker import Broker
+from simulators.world.broker import QUEUED_MAX, Broker
 from simulators.world.certificates import Certificates
 from simulators.world.clock import Action, Clock
 from simulators.world.cloud import Cloud
@@ -255,6 +255,7 @@ class World:
         self.faults.heal()
         self.cloud.certificates.age = AGE_AT_LAST
         self.broker.unreachable_for.clear()
+        self.broker.queue_max = QUEUED_MAX
         self.broker.consumer_is_back()  # what waited for a slow consumer is given to a quick one
         for double in self.doubles:
             double.go()
