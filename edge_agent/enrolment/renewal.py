@@ -11,9 +11,9 @@ effect may be the last before the power goes; what is on the disk then is `Found
 | after the commitment    | the new one is current          | removes the old one, and goes on             |
 
 Between the proof and the commitment the cloud may already have ended the old certificate: the device is
-refused with it, and a device that is refused tries the next one at once. A next one that is refused may yet be
-the only one by which the cloud knows the device: it was proven, and has ended before that was committed. So it
-is not removed, but shown when another is asked for.
+refused with it, and a device that is refused tries the next one at once. A next one that is refused may yet
+be the only one by which the cloud knows the device: it was proven, and has ended before that was committed.
+So it is not removed, but shown in its turn when another is asked for.
 """
 
 from dataclasses import dataclass

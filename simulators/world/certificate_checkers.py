@@ -10,7 +10,7 @@ NEEDED_S = 100.0
 
 
 def last_certificate_is_not_revoked(scene: Scene) -> Iterator[str]:
-    """No certificate is revoked before its device has another on its disk that is still good for something."""
+    """No certificate is revoked while its device has no other on its disk that is good for something."""
     for sentence in scene.unlucky:
         yield f"the last usable certificate of its device was revoked: {sentence}"
 

@@ -1,4 +1,4 @@
-"""What certificates add to a device: the real core of their renewal and of its clock, over two slots on its disk.
+"""What certificates add to a device: the real cores of their renewal and of its clock, over two slots.
 
 Each write is one step with a sync, as `edge_agent.link.identity` and `edge_agent.enrolment.attempt` do it.
 """

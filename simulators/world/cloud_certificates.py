@@ -1,10 +1,10 @@
-"""Certificates of the control plane: the real judgements over a plain table, and the list that the broker reads.
+"""Certificates of the control plane: the real judgements over a plain table, and the list of the broker.
 
 What is here beside `cloud.enrolment.core` is what `cloud.enrolment.members` does in its transactions.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cloud.enrolment import core
@@ -148,11 +148,10 @@ class CloudCertificates:
         """End what is over, and publish the list."""
         now, changes = self._now(), list[Action]()
         for row in self.rows.values():
-            if row.state == "superseded" and row.superseded_at is not None:
-                if row.superseded_at <= now - SUPERSEDED_GRACE:
-                    changes.append(self._end(row, "revoke", "superseded"))
-                    continue
-            if row.expires_at <= now and row.state in core.GOOD:
+            superseded_at = row.superseded_at if row.state == "superseded" else None
+            if superseded_at is not None and superseded_at <= now - SUPERSEDED_GRACE:
+                changes.append(self._end(row, "revoke", "superseded"))
+            elif row.expires_at <= now and row.state in core.GOOD:
                 changes.append(self._end(row, "expire", "expired"))
         if changes:
             self._commit(*changes)
@@ -210,6 +209,4 @@ def is_final(cause: Cause) -> bool:
 
 
 def _held(row: Row) -> core.Held:
-    return core.Held(
-        row.certificate.serial, row.state, row.certificate.key, row.issued_at, row.expires_at
-    )
+    return core.Held(row.certificate.serial, row.state, row.certificate.key, row.issued_at, row.expires_at)

@@ -21,8 +21,9 @@ Send = Callable[[str, Packet], None]
 
 
 class CloudTwins:
-    """`twins` are those of the fleet; `versions` of each device every version that there was, in its order;
-    `desired` everything that ever was."""
+    """`twins` are those of the fleet. What is remembered for the checkers, by device: `versions` are all that
+    there were, in their order, `desired` is everything that ever was.
+    """
 
     def __init__(self, plant: Plant, commit: Commit, send: Send, now: Callable[[], datetime]) -> None:
         self.twins: dict[str, Twin] = {}
@@ -47,7 +48,8 @@ class CloudTwins:
         """Forget what is desired and reported."""
         gone = core.delete(self._twin(device), "", "")
         if isinstance(gone, Twin):
-            self._commit(lambda: self.twins.__setitem__(device, gone))
+            left = self._plant.deleted(gone)
+            self._commit(lambda: self.twins.__setitem__(device, left))
             answer = DeleteAnswer(version=gone.version, timestamp=self._at_s)
             self._tell(device, "twin-delete-accepted", answer)
 
@@ -76,7 +78,6 @@ class CloudTwins:
             return
         wish = core.read_update(payload)
         assert isinstance(wish, Update), "the device speaks well"
-        wish = self._plant.wish(wish)
         mark = core.fingerprint("update", wish.client_token, payload)
         outcome = core.update(self._twin(device), wish, mark, self._at_s)
         if isinstance(outcome, Refusal):

@@ -86,7 +86,9 @@ MODELS: dict[Fault, Model] = {
     Fault.PARTITION: Model("A device's line is away for minutes.", Kind.INTERVAL_S, (300.0,)),
     Fault.POWER_CUT: Model("The power goes before an effect.", Kind.CHANCE, (0.003, 0.02), 2),
     Fault.POWER_CUT_AT_WORK: Model(
-        "The power goes before an effect of a paper, a sitting, an update or a renewal.", Kind.CHANCE, (0.02, 0.2)
+        "The power goes before an effect of a paper, a sitting, an update or a renewal.",
+        Kind.CHANCE,
+        (0.02, 0.2),
     ),
     Fault.UNSYNCED_TAIL: Model("A power cut takes what was not synced.", Kind.CHANCE, (1.0,), 2),
     Fault.TORN_WRITE: Model("A power cut leaves half of the write in hand.", Kind.CHANCE, (1.0,), 2),

@@ -4,16 +4,14 @@ Each is a small change to what a core decides, or to what the code around it doe
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
-
 from cloud.devices.presence import Known, Said
+from cloud.twin.core import Twin
 from cloud.watermark import Verdict, Watermark, note
 from contract.link import DroppedRange
 from contract.messages import AT_MAX_MS, AT_MIN_MS
-from contract.twin import Update
 from edge_agent.documents import printing as p
 from edge_agent.documents.printer import JobState, PrinterJob
 from edge_agent.link import outbox as o
@@ -50,6 +48,7 @@ class Plant:
     shows_next: bool = True
     believes_cloud_time: bool = True
     tells_of_changes: bool = True
+    applies_deltas: bool = False
 
     def pending(self, ranges: tuple[DroppedRange, ...]) -> tuple[DroppedRange, ...]:
         """What is written down to be declared."""
@@ -123,13 +122,9 @@ class Plant:
         """What the device's twin decided."""
         return effects
 
-    def token(self, answered: str, _asked: str) -> str:
-        """To which question an answer is taken."""
-        return answered
-
-    def wish(self, wish: Update) -> Update:
-        """What a device's report is taken for."""
-        return wish
+    def deleted(self, twin: Twin) -> Twin:
+        """What is left of a twin that was deleted."""
+        return twin
 
     def captures(self, captured: bool) -> bool:
         """What is made of the payment service's word."""
@@ -317,18 +312,11 @@ class KeepsNothing(Plant):
         return [effect for effect in effects if not isinstance(effect, t.Keep)]
 
 
-class AnyAnswer(Plant):
-    """Whatever is told of the twin is how it is now."""
+class ForgetsVersions(Plant):
+    """A twin that was deleted begins anew."""
 
-    def token(self, answered: str, asked: str) -> str:
-        return asked or answered
-
-
-class TakesAnyReport(Plant):
-    """A report is taken, whatever has changed since it was made."""
-
-    def wish(self, wish: Update) -> Update:
-        return msgspec.structs.replace(wish, version=None)
+    def deleted(self, twin: Twin) -> Twin:
+        return replace(twin, version=0)
 
 
 @dataclass(frozen=True)
@@ -392,8 +380,8 @@ PLANTS: dict[str, Planted] = {
     "tries-for-ever": Planted(Plant(gives_certificates_up=False), ((F.WRONG_ISSUER,),)),
     "believes-own-clock": Planted(Plant(believes_cloud_time=False), ((F.CLOCK_STEP,),)),
     "keeps-no-settings": Planted(KeepsNothing(), ((F.POWER_CUT,),)),
-    "any-answer": Planted(AnyAnswer(), ((F.REORDERING,),)),
-    "takes-any-report": Planted(TakesAnyReport(), ((F.DUPLICATION,),)),
+    "applies-deltas": Planted(Plant(applies_deltas=True), ((F.REORDERING,),)),
+    "forgets-versions": Planted(ForgetsVersions(), ()),
     "tells-nobody": Planted(Plant(tells_of_changes=False), ()),
 }
 

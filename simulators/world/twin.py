@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from contract.messages import encode, read
 from contract.twin import (
+    BY_PATH,
     LOG_LEVEL,
     TELEMETRY_INTERVAL,
     Answer,
@@ -16,6 +17,8 @@ from contract.twin import (
     Path,
     Rejection,
     Request,
+    find,
+    wrong,
 )
 from edge_agent.twin import core as t
 from simulators.world.broker import Packet
@@ -65,7 +68,7 @@ class DeviceTwin:
     def _start(self) -> None:
         device, kept = self._device, self.kept
         self.doing = dict(DEFAULTS)
-        if DEFAULTS | kept not in self._may_be:
+        if {**DEFAULTS, **kept} not in self._may_be:
             self.forgotten.append(f"{device.name} is back with {dict(kept)}, and did {self._may_be}")
         facts = {"agent": "1", "boot": device.boot}
         self._asked = ""
@@ -105,6 +108,7 @@ class DeviceTwin:
             disk.put(disk.settings, "desired", values)
         except FullError:
             self._all_kept = False
+            self._device.later(0.0, lambda: self._tell(t.NotKept()))
             return
         self._all_kept = True
         self._may_be.append(DEFAULTS | values)
@@ -117,7 +121,7 @@ class DeviceTwin:
         answer = read(packet.body, Answer)
         desired, reported = answer.state.desired, answer.state.reported
         told = t.Told(
-            self._device.plant.token(answer.client_token, self._asked),
+            answer.client_token,
             answer.version,
             {} if desired is UNSET or desired is None else desired,
             {} if reported is UNSET or reported is None else reported,
@@ -143,7 +147,18 @@ class DeviceTwin:
         self._tell(t.Rejected(rejection.client_token, rejection.code))
 
     def _on_delta(self, packet: Packet) -> None:
-        self._tell(t.Changed(read(packet.body, Delta).version))
+        delta = read(packet.body, Delta)
+        if self._device.plant.applies_deltas:
+            self._apply(delta)
+        self._tell(t.Changed(delta.version))
+
+    def _apply(self, delta: Delta) -> None:
+        """A planted bug: what a notice says is done, however old it is."""
+        self.acted_on.append(delta.version)
+        for path, setting in BY_PATH.items():
+            value = find(delta.state, path)
+            if value is not None and not wrong(setting, value):
+                self.doing[path] = value
 
     def _on_documents(self, packet: Packet) -> None:
         self._tell(t.Changed(read(packet.body, Documents).current.version))

@@ -49,9 +49,9 @@ class Story:
     """What happens in a world beside what goes wrong, each with the second at which it does.
 
     `sitting` are the clerk's events in the one hall; without any there is no hall. `updates` are versions of
-    the firmware of the kiosks' boards. `wishes` are what is desired of the devices, in their turn, None that a
-    twin is deleted; without any there are no twins. `life_s` is how long certificates live, 0 that there are
-    none.
+    the firmware of the kiosks' boards. `wishes` are what is desired of one device after the other, None that
+    its twin is deleted; without any there are no twins. `life_s` is how long certificates live, 0 that there
+    are none.
     """
 
     kiosks: int
@@ -185,7 +185,7 @@ class World:
                 lambda n=number, d=name, o=order: self.cloud.assign(f"update-{n}", d, o),  # type: ignore[misc]  # the same
             )
         for number, (at, wish) in enumerate(self.story.wishes):
-            name = self.devices[number % len(self.devices)].name
+            name = self.devices[number // BURST % len(self.devices)].name
             self.clock.later(at, lambda d=name, w=wish: self.cloud.desire(d, w))  # type: ignore[misc]  # the same
         for at, event in self.story.sitting:
             self.clock.later(at, lambda e=event: self.cloud.change_sitting("sitting-1", HALL, e))  # type: ignore[misc]  # the same
@@ -323,6 +323,8 @@ def story_of(seed: int) -> Story:
     )
 
 
+BURST, BURST_S = 3, 12.0
+LAST_WISH_S = ENDS_S - 100.0
 WISHES: tuple[Section | None, ...] = (
     {"telemetry": {"interval_s": 10}},
     {"telemetry": {"interval_s": 60}},
@@ -338,9 +340,11 @@ WISHES: tuple[Section | None, ...] = (
 
 
 def _wishes(rng: random.Random) -> tuple[tuple[float, Section | None], ...]:
-    """In every other world none."""
-    times = sorted(round(rng.uniform(5, 850), 1) for _ in range(rng.choice((0, 0, 3, 9))))
-    return tuple((at, rng.choice(WISHES)) for at in times)
+    """In every other world none; staff who change something change it more than once, and once at the end."""
+    times = [rng.uniform(5, 850) for _ in range(rng.choice((0, 0, 1, 3)))]
+    burst = sorted(at + rng.uniform(0, BURST_S) for at in times for _ in range(BURST))
+    found = tuple((round(at, 1), rng.choice(WISHES)) for at in burst)
+    return (*found, (LAST_WISH_S, rng.choice(WISHES))) if found else ()
 
 
 def _sitting(rng: random.Random) -> tuple[tuple[float, str], ...]:
