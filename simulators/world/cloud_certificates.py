@@ -148,16 +148,16 @@ class CloudCertificates:
         """End what is over, and publish the list."""
         now, changes = self._now(), list[Action]()
         for row in self.rows.values():
+            if row.state not in core.GOOD:
+                continue
             superseded_at = row.superseded_at if row.state == "superseded" else None
             if superseded_at is not None and superseded_at <= now - SUPERSEDED_GRACE:
                 changes.append(self._end(row, "revoke", "superseded"))
-            elif row.expires_at <= now and row.state in core.GOOD:
+            elif row.expires_at <= now:
                 changes.append(self._end(row, "expire", "expired"))
         if changes:
             self._commit(*changes)
-        self.published = frozenset(
-            serial for serial, row in self.rows.items() if row.state == "revoked" and row.expires_at > now
-        )
+        self.published = frozenset(serial for serial, row in self.rows.items() if row.state == "revoked")
 
     # --- the table ---
 
