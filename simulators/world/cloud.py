@@ -104,6 +104,7 @@ class Cloud:
 
     def __init__(self, clock: Clock, faults: Faults, broker: Broker, plant: Plant, trace: Trace) -> None:
         self.up = True
+        self._reckoned_at, self._reckoned = 0.0, START
         self.db = Database()
         self.payments = Payments()
         self.captions = CloudCaptions(
@@ -121,8 +122,11 @@ class Cloud:
 
     @property
     def now(self) -> datetime:
-        """The wall clock of the control plane."""
-        return START + timedelta(seconds=self._clock.now)
+        """The wall clock of the control plane; asked so often that it is reckoned once a moment."""
+        if self._reckoned_at != self._clock.now:
+            self._reckoned_at = self._clock.now
+            self._reckoned = START + timedelta(seconds=self._reckoned_at)
+        return self._reckoned
 
     # --- for people ---
 
@@ -321,13 +325,16 @@ class Cloud:
         self._judge()
         self.certificates.sweep()
         for job, execution in list(self.db.executions.items()):
+            if job in self.db.told and execution.status not in k.PENDING:
+                continue
             after = k.expire(execution, self.now)
             if after is not execution:
                 self._write(after)
             elif execution.status not in k.PENDING and job not in self.db.told:
                 self._tell_ended(after)
-        for document in list(self.db.facts):
-            self.tell(document, d.Tick())
+        for document, facts in list(self.db.facts.items()):
+            if not settled(facts):
+                self.tell(document, d.Tick())
 
     # --- what devices keep for us ---
 
