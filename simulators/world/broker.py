@@ -3,7 +3,7 @@
 A connection that breaks is gone for both sides at once, or, half open, each side believes in it for a while.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -108,6 +108,8 @@ class Broker:
         self.admits: Callable[[Certificate], bool] = lambda _certificate: True
         self.admitted: dict[str, float] = {}
         """When each certificate, by its serial, was first let in."""
+        self.turned_away: Counter[str] = Counter()
+        """How often each was not."""
         self.presence_dropped: set[str] = set()
         """Devices of which a presence message was dropped: what is believed of them may be old."""
         self._clock = clock
@@ -165,6 +167,7 @@ class Broker:
 
     def _lets_in(self, shown: Certificate) -> bool:
         if not self.admits(shown):
+            self.turned_away[shown.serial] += 1
             return False
         self.admitted.setdefault(shown.serial, self._clock.now)
         return True

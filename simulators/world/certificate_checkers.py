@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from edge_agent.enrolment.renewal import TRIALS_MAX
 from simulators.world.clock import START
 from simulators.world.scene import Checker, Scene
 
@@ -56,12 +57,22 @@ def certificates_are_few(scene: Scene) -> Iterator[str]:
             yield f"{certificates.name} got {len(mine)} certificates"
 
 
+def refused_are_given_up(scene: Scene) -> Iterator[str]:
+    """A certificate that the broker does not take is given up after a few trials in a life of the agent."""
+    starts = {certificates.name: certificates.starts for certificates in scene.certificates}
+    for serial, row in scene.cloud.certificates.rows.items():
+        times = scene.broker.turned_away[serial]
+        if not row.certificate.taken and times > TRIALS_MAX * starts[row.device]:
+            yield f"{serial} was turned away {times} times"
+
+
 ALWAYS: tuple[Checker, ...] = (
     last_certificate_is_not_revoked,
     old_ends_after_the_proof,
     proofs_are_connections,
     chosen_are_proven,
     certificates_are_few,
+    refused_are_given_up,
 )
 
 
