@@ -262,7 +262,9 @@ def test_what_the_disk_did_not_take_is_written_down_with_the_next_answer() -> No
     kiosk.kept = {}
     kiosk.tell(t.NotKept())
     kiosk.accept(4)
-    kiosk.answer({"telemetry": {"interval_s": 30}}, kiosk.said[-1].state.reported, version=4)
+    assert kiosk.kept == {}
+    kiosk.tell(t.Changed(5))
+    kiosk.answer({"telemetry": {"interval_s": 30}}, said(kiosk.said[-1]), version=5)
     assert kiosk.kept == {INTERVAL: 30}
 
 
