@@ -379,7 +379,7 @@ PLANTS: dict[str, Planted] = {
     "shows-no-next": Planted(Plant(shows_next=False), ((F.POWER_CUT_AT_WORK, F.PARTITION),)),
     "tries-for-ever": Planted(Plant(gives_certificates_up=False), ((F.WRONG_ISSUER,),)),
     "believes-own-clock": Planted(Plant(believes_cloud_time=False), ((F.CLOCK_STEP,),)),
-    "keeps-no-settings": Planted(KeepsNothing(), ((F.POWER_CUT,),)),
+    "keeps-no-settings": Planted(KeepsNothing(), ()),
     "applies-deltas": Planted(Plant(applies_deltas=True), ((F.REORDERING,),)),
     "forgets-versions": Planted(ForgetsVersions(), ()),
     "tells-nobody": Planted(Plant(tells_of_changes=False), ()),
