@@ -35,13 +35,16 @@ def main() -> int:
     how.add_argument("--once", action="store_true", help="do not try again")
     how.add_argument("--renew", action="store_true", help="get the next certificate")
     how.add_argument("--encrypt", action="store_true", help="encrypt keys that lie there in plain")
+    parser.add_argument(
+        "--instead", action="store_true", help="with --renew: the next certificate that is there was refused"
+    )
     arguments = parser.parse_args()
     logs.configure()
     try:
         settings = load(arguments.settings, os.environ)
         wallet = membership(settings, _wall_ms).wallet
         if arguments.renew:
-            _say(lambda: {"server_ms": renew(settings, wallet)})
+            _say(lambda: {"server_ms": renew(settings, wallet, instead=arguments.instead)})
         elif arguments.encrypt:
             _say(lambda: {"encrypted": encrypt(wallet)})
         elif arguments.once:

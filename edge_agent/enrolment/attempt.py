@@ -8,11 +8,12 @@ process that ends, because its libraries are large.
 import logging
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from edge_agent.enrolment import keys
 from edge_agent.enrolment.est import ENROL_ANEW, EstClient
-from edge_agent.errors import RefusedError, SettingsError
+from edge_agent.errors import RefusedError, SettingsError, UnavailableError
 from edge_agent.files import remove_durably, write_durably
 from edge_agent.link.identity import Identity, Wallet, server_trust
 from edge_agent.settings import Settings
@@ -44,11 +45,12 @@ def attempt(settings: Settings, wallet: Wallet) -> None:
         settings.token_file.unlink(missing_ok=True)
 
 
-def renew(settings: Settings, wallet: Wallet) -> int | None:
+def renew(settings: Settings, wallet: Wallet, *, instead: bool = False) -> int | None:
     """Put a new certificate with a new key into the spare slot; the server's clock in ms, if it told it.
 
     A token is asked with first, for whoever put it there expects that; where it is not taken, or there is
-    none, the present certificate is shown: the token may be one that was left over.
+    none, the present certificate is shown: the token may be one that was left over. `instead`: of the next
+    identity that lies there, which the broker has refused.
 
     Raises:
         UnavailableError, RefusedError, MalformedError, SettingsError: as `attempt`.
@@ -56,9 +58,17 @@ def renew(settings: Settings, wallet: Wallet) -> int | None:
     if wallet.pointer().spare_is_old:
         wallet.clear_spare()
     spare = wallet.spare
-    if spare.complete:
+    if spare.complete and not instead:
         return None  # it was here before the power went
     refused = ""
+    try:
+        if spare.complete:
+            return _in_place_of_next(settings, wallet)
+    except RefusedError as error:
+        if not read_token(settings.token_file):
+            raise
+        refused = f"{error}; and "
+        wallet.clear_spare()
     try:
         token = read_token(settings.token_file)
         if token:
@@ -66,7 +76,7 @@ def renew(settings: Settings, wallet: Wallet) -> int | None:
             log.info("device_enrolled", extra={"device": settings.device})
             return told
     except RefusedError as error:
-        refused = f"{error}; and "
+        refused += f"{error}; and "
     try:
         return _by_certificate(settings, wallet, spare)
     except RefusedError as error:
@@ -121,12 +131,45 @@ def _by_token(settings: Settings, wallet: Wallet, into: Identity, token: str) ->
 def _by_certificate(settings: Settings, wallet: Wallet, into: Identity) -> int | None:
     wallet.vault.prepare()
     key = keys.own_key(into.key, wallet.vault.password())
-    client = _client(settings, wallet, wallet.current)
+    certificate, told = _renewed(settings, wallet, wallet.current, key)
+    _keep(into, certificate)
+    return told
+
+
+def _in_place_of_next(settings: Settings, wallet: Wallet) -> int | None:
+    """What the broker has refused may yet be the only certificate by which the control plane knows us.
+
+    It was proven, and lost its commitment to power cuts until it had ended: then the present one is replaced
+    for good, and a younger one is had for the same key. Nothing is removed before another one is there.
+    """
+    wallet.vault.prepare()
+    spare = wallet.spare
+    try:
+        key = keys.new_key()
+        certificate, told = _renewed(settings, wallet, wallet.current, key)
+    except RefusedError as error:
+        try:
+            own = keys.own_key(spare.key, wallet.vault.password())
+            certificate, told = _renewed(settings, wallet, spare, own)
+        except (RefusedError, UnavailableError) as second:  # TLS refuses some, which looks like no answer
+            raise RefusedError(f"{error}; the next certificate is no help: {second}") from error
+    else:
+        wallet.clear_spare()
+        keys.keep(key, spare.key, wallet.vault.password())
+    _keep(spare, certificate)
+    return told
+
+
+def _renewed(
+    settings: Settings, wallet: Wallet, shown: Identity, key: ec.EllipticCurvePrivateKey
+) -> tuple[bytes, int | None]:
+    """The certificate (PEM) that whoever shows `shown` gets for `key`, and the server's clock."""
+    client = _client(settings, wallet, shown)
     authorities = client.authorities()
     answer = client.renew(keys.request(key, settings.device))
-    _keep(into, keys.issued(answer, authorities, key, settings.device).public_bytes(Encoding.PEM))
+    certificate = keys.issued(answer, authorities, key, settings.device)
     log.info("certificate_renewed", extra={"device": settings.device})
-    return client.server_ms
+    return certificate.public_bytes(Encoding.PEM), client.server_ms
 
 
 def _keep(into: Identity, certificate: bytes) -> None:

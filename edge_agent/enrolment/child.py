@@ -12,8 +12,10 @@ from edge_agent.errors import RefusedError, UnavailableError
 class Desk(Protocol):
     """Where this device gets certificates, and where its keys are encrypted."""
 
-    async def renew(self) -> int | None:
+    async def renew(self, instead: bool) -> int | None:
         """Have a whole next identity put into the spare slot; the server's clock in ms, if it was told.
+
+        `instead`: of the one that lies there and was refused.
 
         Raises:
             UnavailableError: try again later; nothing was spoilt.
@@ -40,14 +42,14 @@ class ChildDesk:
     def __init__(self, settings_file: Path) -> None:
         self._file = settings_file
 
-    async def renew(self) -> int | None:
-        return (await self._ask("--renew")).server_ms
+    async def renew(self, instead: bool) -> int | None:
+        return (await self._ask("--renew", *(["--instead"] if instead else []))).server_ms
 
     async def encrypt(self) -> None:
         await self._ask("--encrypt")
 
-    async def _ask(self, what: str) -> _Told:
-        told = await ask("the enrolment", "edge_agent.enrolment", self._file, what, answer=_Told)
+    async def _ask(self, *words: str) -> _Told:
+        told = await ask("the enrolment", "edge_agent.enrolment", self._file, *words, answer=_Told)
         if told.reason == "refused":
             raise RefusedError(told.sentence)
         if told.reason:

@@ -27,9 +27,23 @@ def own_key(path: Path, password: bytes) -> ec.EllipticCurvePrivateKey:
     found = _readable(path, password)
     if found is not None:
         return found
-    key = ec.generate_private_key(ec.SECP256R1())
-    write_durably(path, _encrypted(key, password))
+    key = new_key()
+    keep(key, path, password)
     return key
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """A key that lies nowhere yet."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def keep(key: ec.EllipticCurvePrivateKey, path: Path, password: bytes) -> None:
+    """Write `key` down, encrypted.
+
+    Raises:
+        UnavailableError: the disk does not take it.
+    """
+    write_durably(path, _encrypted(key, password))
 
 
 def encrypt(path: Path, password: bytes) -> None:

@@ -11,7 +11,9 @@ effect may be the last before the power goes; what is on the disk then is `Found
 | after the commitment    | the new one is current          | removes the old one, and goes on             |
 
 Between the proof and the commitment the cloud may already have ended the old certificate: the device is
-refused with it, and a device that is refused tries the next one at once.
+refused with it, and a device that is refused tries the next one at once. A next one that is refused may yet
+be the only one by which the cloud knows the device: it was proven, and has ended before that was committed.
+So it is not removed, but shown in its turn when another is asked for.
 """
 
 from dataclasses import dataclass
@@ -154,7 +156,13 @@ Event = LinkUp | LinkDown | LinkRefused | TokenSeen | TimePassed | Answer
 
 @dataclass(frozen=True)
 class Ask:
-    """Get the next identity onto the disk: `Staged` or `Failed`."""
+    """Get the next identity onto the disk: `Staged` or `Failed`.
+
+    `instead`: of one that lies there and was refused. It stays until there is another; where the present one
+    is refused, it is shown in its turn.
+    """
+
+    instead: bool = False
 
 
 @dataclass(frozen=True)
@@ -226,6 +234,8 @@ class Renewal:
         self._linked = self._was_refused = self._held = False
         self._update_on_trial = found.update_on_trial
         self._trials = 0
+        self._spurned = False
+        """Whether the next identity that lies there was given up."""
         self._open: Effect | None = None
         chores = ((ClearSpare(), found.leftover), (Encrypt(), found.plain), (Prove(), not found.proven))
         self._chores: dict[Chore, Instant] = {chore: now.instant for chore, due in chores if due}
@@ -312,6 +322,7 @@ class Renewal:
         match event:
             case Staged():
                 self._move("stage")
+                self._spurned = False
                 self._try_at, self._ask_at = now.instant, None
             case Proven() if self.state == "proving":
                 return [Commit()]
@@ -360,8 +371,8 @@ class Renewal:
             self._move("fail")
             return [Use(next=False)]
         self._move("discard")
-        self._trials, self._ask_at = 0, self._try_at
-        return [Use(next=False), ClearSpare()]
+        self._trials, self._ask_at, self._spurned = 0, self._try_at, True
+        return [Use(next=False)]
 
     def _further(self, now: Moment) -> list[Effect]:
         """What is due though nothing has happened."""
@@ -402,7 +413,7 @@ class Renewal:
             if asked or due:
                 self._move("ask")
                 self._asked_at = now.instant
-                return [Ask()]
+                return [Ask(self._spurned)]
         if self.state == "refused" and now.instant >= self._look_at:
             self._look_at = now.instant + self._limits.token_look_s
             return [LookForToken()]

@@ -154,8 +154,8 @@ class Renewing:
         """Do it; the answer, if it has one."""
         try:
             match effect:
-                case r.Ask():
-                    return await self._ask()
+                case r.Ask(instead):
+                    return await self._ask(instead)
                 case r.Use(following):
                     await self._use(following)
                 case r.Hold(sentence):
@@ -188,10 +188,10 @@ class Renewing:
             return r.Failed(True, str(error))
         return None
 
-    async def _ask(self) -> r.Event:
+    async def _ask(self, instead: bool) -> r.Event:
         self._asked_with = self._token()
         log.info("certificate_asked_for", extra={"days_left": self.readings["certificate_days_left"]})
-        server_ms = await self._desk.renew()
+        server_ms = await self._desk.renew(instead)
         if server_ms is not None:
             self._told_time(server_ms)
         log.info("certificate_staged")

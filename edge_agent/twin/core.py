@@ -96,11 +96,16 @@ class Did:
 
 
 @dataclass(frozen=True)
+class NotKept:
+    """`Keep` did not work: what was written down before still stands there."""
+
+
+@dataclass(frozen=True)
 class TimePassed:
     """The deadline has come."""
 
 
-Event = Started | Connected | Disconnected | Told | Changed | Accepted | Rejected | Did | TimePassed
+Event = Started | Connected | Disconnected | Told | Changed | Accepted | Rejected | Did | NotKept | TimePassed
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,10 @@ class Ask:
 
 @dataclass(frozen=True)
 class Keep:
-    """Write down what is desired and can be done, so that a restart without a link knows it."""
+    """Write down what is desired and can be done, so that a restart without a link knows it.
+
+    `NotKept` says that it did not work; then it is tried again with the next answer.
+    """
 
     values: Values
 
@@ -138,16 +146,20 @@ class Twin:
     """The twin as one device sees it; one question or one report is on its way at a time.
 
     `defaults` are the settings of the device's own file, `kept` what was last written down. `facts` are
-    reported as they stand.
+    reported as they stand. A device that has heard nothing for `refresh_s` asks.
     """
 
-    def __init__(self, boot: str, facts: Section, defaults: Values, kept: Values) -> None:
+    def __init__(
+        self, boot: str, facts: Section, defaults: Values, kept: Values, refresh_s: float = REFRESH_S
+    ) -> None:
+        self._refresh_s = refresh_s
         self._boot = boot
         self._facts = facts
         self._defaults = dict(defaults)
         self._desired = {path: value for path, value in kept.items() if path in defaults}
         self._doing: dict[Path, Any] = dict(defaults)
         self._refused: dict[str, str] = {}
+        self._unkept = False
         self._connected = False
         self._version: int | None = None
         """Of the twin as it was last seen; None while it was not, or is not there."""
@@ -185,6 +197,8 @@ class Twin:
             case Did(values):
                 self._doing = dict(values)
                 return self._report(now) if self._connected and not self._waits_for else []
+            case NotKept():
+                self._unkept = True
             case TimePassed():
                 if self._deadline is not None and now >= self._deadline:
                     return self._fail(None, now) if self._waits_for else self._ask(now)
@@ -210,7 +224,8 @@ class Twin:
             return self._ask(now)
         before = dict(self._desired)
         self._judge(told.desired)
-        if self._desired != before:
+        if self._desired != before or self._unkept:
+            self._unkept = False
             return [Keep(dict(self._desired)), Do(self._wanted())]
         return self._report(now)
 
@@ -241,7 +256,8 @@ class Twin:
         """Say what the twin does not say yet."""
         self._patch = self._unsaid()
         if not self._patch:
-            self._failures, self._deadline = 0, now + REFRESH_S
+            self._failures = 0
+            self._deadline = now + min(self._refresh_s, RETRY_MAX_S if self._unkept else math.inf)
             return []
         state = State(reported=self._patch)
         return [Report(Update(state=state, version=self._version, client_token=self._begin(now)))]

@@ -79,11 +79,12 @@ class Twin:
                     assert_never(effect)
 
     async def _keep(self, values: t.Values) -> None:
-        """What a full disk does not take is told again at the next connect."""
+        """What a full disk does not take is written down some other time, and done all the same."""
         try:
             await asyncio.to_thread(self._memory.save, values)
         except UnavailableError as error:
             log.warning("desired_settings_not_kept", extra={"sentence": str(error)})
+            self._events.put_nowait(t.NotKept())
 
     def _do(self, values: t.Values) -> None:
         for path, value in values.items():

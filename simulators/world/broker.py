@@ -3,16 +3,17 @@
 A connection that breaks is gone for both sides at once, or, half open, each side believes in it for a while.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from simulators.world.clock import Action, Clock
+from simulators.world.cloud_certificates import Certificate
 from simulators.world.faults import Fault, Faults
 from simulators.world.trace import Trace
 
-Reason = Literal["unavailable", "taken-over"]
+Reason = Literal["unavailable", "refused", "taken-over"]
 
 QUEUED_MAX = 1000
 """Messages that wait for one client; more are dropped, newest first, and nobody is told."""
@@ -64,7 +65,8 @@ class Connection:
 
     `dead`: nothing passes any more, whatever the sides believe. `deaf`: nothing is given to the device, and
     both sides think that all is well. `unsent`: what the device's socket still held is lost with its memory.
-    `down` is told the reason; `unheard` what was taken, and could be given to nobody.
+    `down` is told the reason; `unheard` what was taken, and could be given to nobody. `shown` is the device's
+    certificate, in worlds that have them.
     """
 
     device: str
@@ -75,6 +77,7 @@ class Connection:
     unheard: Callable[[Packet], None]
     up_wire: Wire
     down_wire: Wire
+    shown: Certificate | None = None
     dead: bool = False
     deaf: bool = False
     unsent: bool = False
@@ -106,6 +109,11 @@ class Broker:
         self.queued_most = 0
         self.dials: list[tuple[float, str]] = []
         """Every attempt to connect, with the moment at which it was begun."""
+        self.admits: Callable[[Certificate], bool] = lambda _certificate: True
+        self.admitted: dict[str, float] = {}
+        """When each certificate, by its serial, was first let in."""
+        self.turned_away: Counter[str] = Counter()
+        """How often each was not."""
         self.presence_dropped: set[str] = set()
         """Devices of which a presence message was dropped: what is believed of them may be old."""
         self._clock = clock
@@ -130,10 +138,11 @@ class Broker:
         down: Callable[[Reason], None],
         taken: Callable[[Packet], None],
         unheard: Callable[[Packet], None],
+        shown: Certificate | None = None,
     ) -> Connection:
         """A connection that is yet to be dialed."""
         wires = Wire(self._clock, self._faults), Wire(self._clock, self._faults)
-        return Connection(device, will, receive, down, taken, unheard, *wires)
+        return Connection(device, will, receive, down, taken, unheard, *wires, shown)
 
     def dial(self, connection: Connection, established: Action) -> None:
         """Connect in a moment, or tell `connection.down`."""
@@ -146,6 +155,10 @@ class Broker:
                 connection.dead = True
                 connection.down("unavailable")
                 return
+            if connection.shown is not None and not self._lets_in(connection.shown):
+                connection.dead = True
+                connection.down("refused")
+                return
             session = self._sessions.setdefault(connection.device, _Session())
             if session.connection is connection:
                 return  # a connection is made once, whatever comes twice
@@ -157,6 +170,13 @@ class Broker:
                 self._deliver(session, session.waiting.popleft())
 
         connection.up_wire.carry(answer, lossy=False)
+
+    def _lets_in(self, shown: Certificate) -> bool:
+        if not self.admits(shown):
+            self.turned_away[shown.serial] += 1
+            return False
+        self.admitted.setdefault(shown.serial, self._clock.now)
+        return True
 
     def hang_up(self, connection: Connection) -> None:
         """The device ends the connection in order; its will is void."""

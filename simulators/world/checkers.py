@@ -1,7 +1,6 @@
 """What must hold in every world: each checker one sentence, asked at every moment or once all has healed."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from cloud.devices.presence import OFFLINE
 from cloud.documents.core import Attention, Hold
@@ -12,14 +11,12 @@ from cloud.watermark import Key as Stream
 from contract.messages import Lane
 from contract.updates import UPDATE
 from edge_agent.link.reconnection import TAKEN_OVER_MAX_S, TAKEN_OVER_MIN_S
-from simulators.world.broker import Broker
+from simulators.world import certificate_checkers, twin_checkers
 from simulators.world.clock import START_MS
-from simulators.world.cloud import Cloud, settled
-from simulators.world.device import Device
-from simulators.world.kiosk import Kiosk
-from simulators.world.printer import Printer
-from simulators.world.recorder import WORD_MS, Recorder, date_ms, said
-from simulators.world.updates import FIRST_VERSION, Updater
+from simulators.world.cloud import settled
+from simulators.world.recorder import WORD_MS, date_ms, said
+from simulators.world.scene import Checker, Scene
+from simulators.world.updates import FIRST_VERSION
 
 DATED_MS_MAX = 24_500
 """A line's dates are so near its words: 8 s of a line, 1 s of a timestamp, 15 s of an answer's way."""
@@ -29,24 +26,6 @@ BACK_MS_MAX = int((TAKEN_OVER_MAX_S + 60) * 1000)
 """Whoever lost the link to another machine, or thinks that all is well, is back so soon."""
 BURST_MAX = 900
 """Messages that may wait for the control plane at once in a world of three devices."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Everything that checkers look at."""
-
-    devices: list[Device]
-    printers: list[Printer]
-    kiosks: list[Kiosk]
-    recorders: list[Recorder]
-    updaters: list[Updater]
-    broker: Broker
-    cloud: Cloud
-    healed_ms: int
-    now_s: float
-
-
-Checker = Callable[[Scene], Iterator[str]]
 
 
 # --- at every moment ---
@@ -240,6 +219,8 @@ ALWAYS: tuple[Checker, ...] = (
     nobody_dials_in_step,
     wills_speak_for_themselves,
     boards_boot,
+    *certificate_checkers.ALWAYS,
+    *twin_checkers.ALWAYS,
 )
 
 
@@ -454,6 +435,8 @@ HEALED: tuple[Checker, ...] = (
     recorders_follow,
     hall_is_heard,
     updates_end,
+    *certificate_checkers.HEALED,
+    *twin_checkers.HEALED,
 )
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import msgspec
 
@@ -24,23 +25,31 @@ from contract.documents import Evidence, PrintJob
 from contract.errors import MalformedError as ContractMalformedError
 from contract.link import Dropped, DroppedRange, check_dropped
 from contract.messages import Envelope, Presence, open_envelope, read
+from contract.twin import Section
 from contract.updates import ApplyUpdate, UpdateNews
 from edge_agent.documents import printing as p
 from edge_agent.jobs import core as j
 from edge_agent.link import outbox as o
 from simulators.world.broker import Broker, Packet
+from simulators.world.certificates import Proven, Refused, Renewed
 from simulators.world.clock import START, Action, Clock
 from simulators.world.cloud_captions import CloudCaptions
+from simulators.world.cloud_certificates import Certificate, CloudCertificates, is_final
+from simulators.world.cloud_twins import CloudTwins
 from simulators.world.disk import Key
 from simulators.world.faults import Fault, Faults
 from simulators.world.plants import Plant
 from simulators.world.trace import Trace
+
+T = TypeVar("T")
 
 AWAY_MIN_S, AWAY_MAX_S = 1.0, 20.0
 SWEEP_S = 10.0
 WORK_S = 0.2
 """Rendering, sealing, asking the payment service."""
 REQUEST_S = 0.3
+TIMEOUT_S = 10.0
+"""How long a device waits for an answer by HTTPS that does not come."""
 PRICE_CENTS = 400
 TERMS = k.Terms(queued_expiry=timedelta(seconds=900), in_progress_timeout=timedelta(seconds=900))
 SITTING_TERMS = k.Terms(
@@ -95,11 +104,14 @@ class Cloud:
 
     def __init__(self, clock: Clock, faults: Faults, broker: Broker, plant: Plant, trace: Trace) -> None:
         self.up = True
+        self._reckoned_at, self._reckoned = 0.0, START
         self.db = Database()
         self.payments = Payments()
         self.captions = CloudCaptions(
             plant, self._queue_sitting, lambda: self.now, waiting=self._waiting, cancel=self._canceled
         )
+        self.certificates = CloudCertificates(faults, plant, self._commit, lambda: self.now)
+        self.twins = CloudTwins(plant, self._commit, broker.to_device, lambda: self.now)
         self._trace = trace
         self._clock = clock
         self._faults = faults
@@ -110,8 +122,11 @@ class Cloud:
 
     @property
     def now(self) -> datetime:
-        """The wall clock of the control plane."""
-        return START + timedelta(seconds=self._clock.now)
+        """The wall clock of the control plane; asked so often that it is reckoned once a moment."""
+        if self._reckoned_at != self._clock.now:
+            self._reckoned_at = self._clock.now
+            self._reckoned = START + timedelta(seconds=self._reckoned_at)
+        return self._reckoned
 
     # --- for people ---
 
@@ -154,6 +169,13 @@ class Cloud:
 
         self._insist(act)
 
+    def desire(self, device: str, changes: Section | None) -> None:
+        """An operator changes what is desired of a device; None deletes its twin."""
+        if changes is None:
+            self._insist(lambda: self.twins.delete(device))
+        else:
+            self._insist(lambda: self.twins.desire(device, changes))
+
     # --- the broker's consumer ---
 
     def take(self, device: str, packet: Packet) -> bool:
@@ -175,6 +197,10 @@ class Cloud:
                     self._describe(device, packet.ids["job"], packet.body)
                 case "update":
                     self._update(device, packet.ids["job"], packet.body)
+                case "twin-get":
+                    self.twins.get(device, packet.body)
+                case "twin-update":
+                    self.twins.update(device, packet.body)
 
         return self._attempt(act) or self.plant.acknowledges_early
 
@@ -199,6 +225,55 @@ class Cloud:
                 answer(p.NotFetched("not for you, or not any more", final=True))
 
         self._clock.later(REQUEST_S, serve)
+
+    def renew(
+        self, device: str, shown: Certificate, key: str, answer: Callable[[Renewed | None], None]
+    ) -> None:
+        """A device asks for a certificate, at the listener that takes one that has expired, too.
+
+        TLS says no to one of a foreign issuer, which a device takes for a bad moment.
+        """
+
+        def serve() -> Renewed | None:
+            if not shown.taken:
+                return None
+            found = self.certificates.renew(shown, key)
+            if isinstance(found, Certificate):
+                return Renewed(found, self._told_ms)
+            return Renewed(Refused(found), self._told_ms) if is_final(found) else None
+
+        self._serve(device, serve, answer)
+
+    def prove(self, device: str, shown: Certificate, answer: Callable[[Proven | None], None]) -> None:
+        """A device says that a link has stood with `shown`, which must not have expired."""
+
+        def serve() -> Proven | None:
+            if not shown.taken or self.now.timestamp() >= shown.life.not_after_s:
+                return None  # TLS, as above
+            cause = self.certificates.prove(shown)
+            return Proven(None if cause is None else Refused(cause), self._told_ms)
+
+        self._serve(device, serve, answer)
+
+    @property
+    def _told_ms(self) -> int:
+        """The `Date` of an answer, which has whole seconds."""
+        return int(self.now.timestamp()) * 1000
+
+    def _serve(self, device: str, serve: Callable[[], T | None], answer: Callable[[T | None], None]) -> None:
+        """A request by HTTPS: it may not come, it may kill us, and its answer may be lost."""
+
+        def arrive() -> None:
+            fails = self._faults.happens(Fault.HTTP_FAILURE)
+            comes = not fails or self._faults.stream(Fault.HTTP_FAILURE).random() < 0.5
+            found: list[T | None] = []
+            if comes and device not in self._broker.unreachable_for:
+                self._attempt(lambda: found.append(serve()))
+            said = found[0] if found and not fails else None
+            wait_s = REQUEST_S if found and not fails else TIMEOUT_S
+            self._clock.later(wait_s, lambda: answer(said))
+
+        self._clock.later(REQUEST_S, arrive)
 
     # --- life ---
 
@@ -248,14 +323,18 @@ class Cloud:
 
     def _sweep_once(self) -> None:
         self._judge()
+        self.certificates.sweep()
         for job, execution in list(self.db.executions.items()):
+            if job in self.db.told and execution.status not in k.PENDING:
+                continue
             after = k.expire(execution, self.now)
             if after is not execution:
                 self._write(after)
             elif execution.status not in k.PENDING and job not in self.db.told:
                 self._tell_ended(after)
-        for document in list(self.db.facts):
-            self.tell(document, d.Tick())
+        for document, facts in list(self.db.facts.items()):
+            if not settled(facts):
+                self.tell(document, d.Tick())
 
     # --- what devices keep for us ---
 
@@ -346,6 +425,7 @@ class Cloud:
         self._trace("cloud", f"{device} is {now.state}, {now.boot}")
         if now.came_at != known.came_at:
             self._broker.to_device(device, Packet("jobs", {}, j.Notified()))
+            self.twins.announce(device)
 
     def _judge(self) -> None:
         """A will holds, or does not."""

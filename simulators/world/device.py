@@ -22,8 +22,9 @@ from edge_agent.link.dating import Stamp
 from edge_agent.link.journal import Message as Read
 from edge_agent.link.keeping import as_sent, stored_rows, undatable
 from edge_agent.ports import Outcome, ServerTime
-from simulators.world.broker import Broker, Connection, Packet, Reason
+from simulators.world.broker import NOTICED_S, Broker, Connection, Packet, Reason
 from simulators.world.clock import Action, Clock, Wall
+from simulators.world.cloud_certificates import Certificate
 from simulators.world.disk import Disk, FullError, Key, Message
 from simulators.world.faults import Fault, Faults
 from simulators.world.plants import Plant
@@ -64,8 +65,8 @@ class Power:
 @dataclass
 class Device:
     """`operations` are what its jobs can ask; `on_start` is what its ways do at each start of the agent,
-    `on_link` what they do when the link has come up or gone down, `on_time` what when the
-    server tells its time.
+    `on_link` what they do when the link has come up or gone down, `on_refused` what when the broker has said
+    no, `on_time` what when the server tells its time, `on_packet` what with a message of a topic.
     """
 
     name: str
@@ -80,6 +81,11 @@ class Device:
     on_start: list[Action] = field(default_factory=list)
     on_link: list[Callable[[bool], None]] = field(default_factory=list)
     on_time: list[Callable[[ServerTime], None]] = field(default_factory=list)
+    on_refused: list[Action] = field(default_factory=list)
+    on_packet: dict[str, Callable[[Packet], None]] = field(default_factory=dict)
+    shows: Callable[[], Certificate | None] | None = None
+    """What the next connection shows; it gives None where there is nothing to be shown now. None here: the
+    world has no certificates."""
     disk: Disk = field(default_factory=Disk)
     on: bool = False
     cuts: int = 0
@@ -416,6 +422,9 @@ class Device:
             if life == self.life and self._connection is connection:
                 self.run(action)
 
+        if self._connection is not None:
+            self.broker.hang_up(self._connection)
+        shown = self.shows() if self.shows is not None else None
         connection = self.broker.connection(
             self.name,
             Packet("presence", {}, self._presence(online=False)),
@@ -423,9 +432,23 @@ class Device:
             down=lambda reason: mine(lambda: self._down(reason)),
             taken=lambda packet: mine(lambda: self._taken(packet)),
             unheard=lambda packet: mine(lambda: self._unheard(packet)),
+            shown=shown,
         )
         self._connection = connection
-        self.broker.dial(connection, lambda: mine(self._up))
+        if shown is None and self.shows is not None:
+            self.clock.later(NOTICED_S, lambda: connection.down("unavailable"))
+        else:
+            self.broker.dial(connection, lambda: mine(self._up))
+
+    def redial(self) -> None:
+        """`Link.redial`: connect anew at once; nothing more is heard of the connection before."""
+        was_up = self.reconnection.state == "up"
+        self.tell_reconnection(r.Asked())
+        self.tell_outbox(o.Disconnected())
+        self.tell_jobs(j.Disconnected())
+        if was_up:
+            for told in self.on_link:
+                told(False)
 
     def _up(self) -> None:
         self.tell_reconnection(r.Established())
@@ -447,6 +470,9 @@ class Device:
         self.tell_jobs(j.Disconnected())
         for told in self.on_link:
             told(False)
+        if reason == "refused":
+            for turned_away in self.on_refused:
+                turned_away()
 
     def _receive(self, packet: Packet) -> None:
         match packet.topic:
@@ -456,6 +482,8 @@ class Device:
                 if isinstance(packet.body, j.Handed):
                     self._hear_time(packet.body.token, int(packet.ids["timestamp"]))
                 self.tell_jobs(packet.body)
+            case topic if topic in self.on_packet:
+                self.on_packet[topic](packet)
 
     def _hear_time(self, token: str, timestamp_s: int) -> None:
         now = self._server_clock.answered(token, timestamp_s, self.clock.now)

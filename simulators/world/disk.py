@@ -67,6 +67,12 @@ class Disk:
     entries: dict[jobs.Key, jobs.Entry] = field(default_factory=dict)
     ledger: dict[str, Record] = field(default_factory=dict)
     updates: dict[str, Update] = field(default_factory=dict)
+    wallet: dict[str, Any] = field(default_factory=dict)
+    """Both slots of keys and certificates, and the pointer that says which is the device's identity."""
+    floor: dict[str, int] = field(default_factory=dict)
+    """The floor of time."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What is desired of the device."""
     memory: Memory | None = field(default_factory=Memory)
     """The recorder's file; None when it is damaged."""
     ever: set[Key] = field(default_factory=set)

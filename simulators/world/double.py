@@ -4,10 +4,12 @@ It is as stubborn as agents are that do not know of it: whenever it loses the se
 """
 
 import random
+from collections.abc import Callable
 
 from contract.messages import Presence
 from simulators.world.broker import Broker, Connection, Packet, Reason
 from simulators.world.clock import START_MS, Clock
+from simulators.world.cloud_certificates import Certificate
 from simulators.world.faults import Fault, Faults
 
 STAYS_MIN_S, STAYS_MAX_S = 60.0, 400.0
@@ -18,6 +20,9 @@ class Double:
     """One such machine; what is sent to it is lost."""
 
     def __init__(self, name: str, clock: Clock, faults: Faults, broker: Broker) -> None:
+        self.copy: Callable[[], Certificate | None] = lambda: None
+        """The certificate on the disk that is copied."""
+        self._shown: Certificate | None = None
         self._name = name
         self._clock = clock
         self._faults = faults
@@ -30,6 +35,7 @@ class Double:
         """Somebody switches it on."""
         self._until = self._clock.now + self._stream.uniform(STAYS_MIN_S, STAYS_MAX_S)
         self._starts += 1
+        self._shown = self.copy()
         self._clock.later(self._until - self._clock.now, self._leave_if_due)
         if self._connection is None:
             self._dial()
@@ -59,6 +65,7 @@ class Double:
             down=lambda reason: self._down(connection, reason),
             taken=lambda _packet: None,
             unheard=lambda _packet: None,
+            shown=self._shown,
         )
         self._connection = connection
         self._broker.dial(connection, lambda: self._up(connection))

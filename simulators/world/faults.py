@@ -43,6 +43,7 @@ class Fault(StrEnum):
     PAYMENTS_FAILURE = "payments-failure"
     RECOGNISER_DEATH = "recogniser-death"
     MICROPHONE_LOSS = "microphone-loss"
+    WRONG_ISSUER = "wrong-issuer"
 
 
 class Kind(StrEnum):
@@ -85,7 +86,9 @@ MODELS: dict[Fault, Model] = {
     Fault.PARTITION: Model("A device's line is away for minutes.", Kind.INTERVAL_S, (300.0,)),
     Fault.POWER_CUT: Model("The power goes before an effect.", Kind.CHANCE, (0.003, 0.02), 2),
     Fault.POWER_CUT_AT_WORK: Model(
-        "The power goes before an effect of a paper, a sitting or an update.", Kind.CHANCE, (0.02, 0.2)
+        "The power goes before an effect of a paper, a sitting, an update or a renewal.",
+        Kind.CHANCE,
+        (0.02, 0.2),
     ),
     Fault.UNSYNCED_TAIL: Model("A power cut takes what was not synced.", Kind.CHANCE, (1.0,), 2),
     Fault.TORN_WRITE: Model("A power cut leaves half of the write in hand.", Kind.CHANCE, (1.0,), 2),
@@ -109,6 +112,12 @@ MODELS: dict[Fault, Model] = {
     Fault.PAYMENTS_FAILURE: Model("The payment service fails once.", Kind.CHANCE, (0.3,)),
     Fault.RECOGNISER_DEATH: Model("The recogniser dies or hangs at a line.", Kind.CHANCE, (0.05,)),
     Fault.MICROPHONE_LOSS: Model("The microphone is gone for a while.", Kind.INTERVAL_S, (150.0,)),
+    Fault.WRONG_ISSUER: Model(
+        "The control plane signs a certificate with an authority that the broker does not know.",
+        Kind.CHANCE,
+        (0.5, 1.0),
+        2,
+    ),
 }
 
 Mix = Mapping[Fault, float]

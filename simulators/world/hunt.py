@@ -35,6 +35,8 @@ class Case:
         parts = [f"{story.kiosks} kiosks", f"{len(story.documents)} documents", f"{len(story.jobs)} jobs"]
         parts += [f"{len(story.updates)} updates"] if story.updates else []
         parts += [f"a sitting of {len(story.sitting)} changes"] if story.sitting else []
+        parts += [f"{len(story.wishes)} wishes"] if story.wishes else []
+        parts += [f"certificates of {story.life_s:g} s"] if story.life_s else []
         return f"{faults}; {', '.join(parts)}, {story.samples} samples"
 
 
@@ -78,6 +80,10 @@ def _smaller(case: Case) -> Iterator[Case]:
         yield replace(case, story=replace(story, samples=0))
     if story.updates:
         yield replace(case, story=replace(story, updates=()))
+    if story.wishes:
+        yield replace(case, story=replace(story, wishes=()))
+    if story.life_s:
+        yield replace(case, story=replace(story, life_s=0.0))
     if story.jobs:
         yield replace(case, story=replace(story, jobs=()))
     for fault in case.mix:
@@ -87,6 +93,9 @@ def _smaller(case: Case) -> Iterator[Case]:
     for number in range(len(story.documents)):
         rest = story.documents[:number] + story.documents[number + 1 :]
         yield replace(case, story=replace(story, documents=rest))
+    for number in range(len(story.wishes)):
+        rest_of_wishes = story.wishes[:number] + story.wishes[number + 1 :]
+        yield replace(case, story=replace(story, wishes=rest_of_wishes))
     for number in range(1, len(story.sitting) - 2, 2):
         rest_of = story.sitting[:number] + story.sitting[number + 2 :]
         yield replace(case, story=replace(story, sitting=rest_of))

@@ -4,10 +4,11 @@ Each is a small change to what a core decides, or to what the code around it doe
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cloud.devices.presence import Known, Said
+from cloud.twin.core import Twin
 from cloud.watermark import Verdict, Watermark, note
 from contract.link import DroppedRange
 from contract.messages import AT_MAX_MS, AT_MIN_MS
@@ -15,6 +16,7 @@ from edge_agent.documents import printing as p
 from edge_agent.documents.printer import JobState, PrinterJob
 from edge_agent.link import outbox as o
 from edge_agent.link import reconnection as r
+from edge_agent.twin import core as t
 from simulators.world.faults import Fault
 
 
@@ -39,6 +41,14 @@ class Plant:
     uses_reserve: bool = True
     makes_reserve: bool = True
     gives_up: bool = True
+    ends_at_issue: bool = False
+    throws_old_certificates_away: bool = False
+    proves_by_any_link: bool = False
+    gives_certificates_up: bool = True
+    shows_next: bool = True
+    believes_cloud_time: bool = True
+    tells_of_changes: bool = True
+    applies_deltas: bool = False
 
     def pending(self, ranges: tuple[DroppedRange, ...]) -> tuple[DroppedRange, ...]:
         """What is written down to be declared."""
@@ -107,6 +117,14 @@ class Plant:
     def said(self, _known: Known, said: Said) -> Said:
         """What a word of a device's presence is taken for."""
         return said
+
+    def twin(self, effects: list[t.Effect]) -> list[t.Effect]:
+        """What the device's twin decided."""
+        return effects
+
+    def deleted(self, twin: Twin) -> Twin:
+        """What is left of a twin that was deleted."""
+        return twin
 
     def captures(self, captured: bool) -> bool:
         """What is made of the payment service's word."""
@@ -287,6 +305,20 @@ class MissedIsCaptured(Plant):
         return True
 
 
+class KeepsNothing(Plant):
+    """What is desired is done at once, and written down some other day."""
+
+    def twin(self, effects: list[t.Effect]) -> list[t.Effect]:
+        return [effect for effect in effects if not isinstance(effect, t.Keep)]
+
+
+class ForgetsVersions(Plant):
+    """A twin that was deleted begins anew."""
+
+    def deleted(self, twin: Twin) -> Twin:
+        return replace(twin, version=0)
+
+
 @dataclass(frozen=True)
 class Planted:
     """A bug. Each of `found_by` is a fault, with the company that it needs; that fault must show the bug.
@@ -341,6 +373,16 @@ PLANTS: dict[str, Planted] = {
     "reserve-used-once": Planted(Plant(makes_reserve=False), ((F.DISK_FULL,),)),
     "no-jitter": Planted(NoJitter(), ()),
     "positions-stand-still": Planted(Plant(positions_stand_still=True), ((F.MICROPHONE_LOSS,),)),
+    "ends-at-issue": Planted(Plant(ends_at_issue=True), ()),
+    "throws-old-away": Planted(Plant(throws_old_certificates_away=True), ()),
+    "proves-by-any-link": Planted(Plant(proves_by_any_link=True), ()),
+    "shows-no-next": Planted(Plant(shows_next=False), ((F.POWER_CUT_AT_WORK, F.PARTITION),)),
+    "tries-for-ever": Planted(Plant(gives_certificates_up=False), ((F.WRONG_ISSUER,),)),
+    "believes-own-clock": Planted(Plant(believes_cloud_time=False), ((F.CLOCK_STEP,),)),
+    "keeps-no-settings": Planted(KeepsNothing(), ()),
+    "applies-deltas": Planted(Plant(applies_deltas=True), ((F.REORDERING,),)),
+    "forgets-versions": Planted(ForgetsVersions(), ()),
+    "tells-nobody": Planted(Plant(tells_of_changes=False), ()),
 }
 
 

@@ -3,16 +3,20 @@
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from contract.jobs import Execution, Status
 from contract.messages import Lane
 from contract.telemetry import Sample, TelemetryBatch
+from contract.twin import Section
 from edge_agent.link.outbox import Bounds
 from edge_agent.ports import Outcome
 from simulators.world import checkers
-from simulators.world.broker import Broker
+from simulators.world.broker import QUEUED_MAX, Broker
+from simulators.world.certificates import Certificates
 from simulators.world.clock import Action, Clock
 from simulators.world.cloud import Cloud
+from simulators.world.cloud_certificates import AGE_AT_LAST, Row
 from simulators.world.device import Device, Power, restart_agent
 from simulators.world.double import Double
 from simulators.world.faults import CALM, Fault, Faults, Mix, draw
@@ -20,7 +24,9 @@ from simulators.world.kiosk import RECONSIDER_S, Kiosk
 from simulators.world.plants import Plant
 from simulators.world.printer import Printer
 from simulators.world.recorder import Recorder
+from simulators.world.scene import Checker, Scene
 from simulators.world.trace import Trace
+from simulators.world.twin import DeviceTwin
 from simulators.world.updates import Updater, order_of
 
 HEALS_S = 900.0
@@ -43,7 +49,9 @@ class Story:
     """What happens in a world beside what goes wrong, each with the second at which it does.
 
     `sitting` are the clerk's events in the one hall; without any there is no hall. `updates` are versions of
-    the firmware of the kiosks' boards.
+    the firmware of the kiosks' boards. `wishes` are what is desired of one device after the other, None that
+    its twin is deleted; without any there are no twins. `life_s` is how long certificates live, 0 that there
+    are none.
     """
 
     kiosks: int
@@ -51,6 +59,8 @@ class Story:
     jobs: tuple[tuple[float, str], ...]
     sitting: tuple[tuple[float, str], ...] = ()
     updates: tuple[tuple[float, str], ...] = ()
+    wishes: tuple[tuple[float, Section | None], ...] = ()
+    life_s: float = 0.0
     samples: int = 45
     rows_max: int = 1000
 
@@ -81,6 +91,11 @@ class World:
         self.recorders: list[Recorder] = []
         self.updaters: list[Updater] = []
         self.doubles: list[Double] = []
+        self.certificates: list[Certificates] = []
+        self.twins: list[DeviceTwin] = []
+        self.unlucky: list[str] = []
+        """Devices whose last usable certificate was revoked, and when."""
+        self._begin_certificates()
         for number in range(self.story.kiosks):
             self._add_kiosk(f"kiosk-{number + 1}")
         if self.story.sitting:
@@ -108,8 +123,30 @@ class World:
         )
         device.operations |= {"restart-agent": restart_agent, "collect-diagnostics": self._diagnose}
         self.devices.append(device)
-        self.doubles.append(Double(name, self.clock, self.faults, self.broker))
+        double = Double(name, self.clock, self.faults, self.broker)
+        self.doubles.append(double)
+        if self.story.wishes:
+            self.twins.append(DeviceTwin(device))
+        if self.story.life_s:
+            first = self.cloud.certificates.enrolled(name, f"key 1 of {name}")
+            chance = random.Random(f"{self.seed} certificates of {name}")
+            mine = Certificates(device, self.cloud, first, chance)
+            self.certificates.append(mine)
+            double.copy = lambda: mine.current
         return device
+
+    def _begin_certificates(self) -> None:
+        if self.story.life_s:
+            life = timedelta(seconds=self.story.life_s)
+            self.cloud.certificates.age = self.cloud.certificates.pace = life
+            self.cloud.certificates.on_revoked = self._look_after
+            self.broker.admits = self.cloud.certificates.admits
+
+    def _look_after(self, revoked: Row) -> None:
+        """A certificate has been revoked: its device must have another one, on its disk."""
+        mine = next(each for each in self.certificates if each.name == revoked.device)
+        if not any(self.cloud.certificates.usable(each.serial) for each in mine.held):
+            self.unlucky.append(f"{revoked.certificate.serial} at {self.clock.now:.1f} s")
 
     def _add_kiosk(self, name: str) -> None:
         device = self._add_device(name)
@@ -147,6 +184,9 @@ class World:
                 at,
                 lambda n=number, d=name, o=order: self.cloud.assign(f"update-{n}", d, o),  # type: ignore[misc]  # the same
             )
+        for number, (at, wish) in enumerate(self.story.wishes):
+            name = self.devices[number // BURST % len(self.devices)].name
+            self.clock.later(at, lambda d=name, w=wish: self.cloud.desire(d, w))  # type: ignore[misc]  # the same
         for at, event in self.story.sitting:
             self.clock.later(at, lambda e=event: self.cloud.change_sitting("sitting-1", HALL, e))  # type: ignore[misc]  # the same
         for device in self.devices:
@@ -213,7 +253,9 @@ class World:
     def _heal(self) -> None:
         self.trace("world", "HEALED: from now on nothing goes wrong any more")
         self.faults.heal()
+        self.cloud.certificates.age = AGE_AT_LAST
         self.broker.unreachable_for.clear()
+        self.broker.queue_max = QUEUED_MAX
         self.broker.consumer_is_back()  # what waited for a slow consumer is given to a quick one
         for double in self.doubles:
             double.go()
@@ -238,13 +280,16 @@ class World:
 
     # --- what must hold ---
 
-    def _hold(self, asked: Iterable[checkers.Checker]) -> None:
-        scene = checkers.Scene(
+    def _hold(self, asked: Iterable[Checker]) -> None:
+        scene = Scene(
             devices=self.devices,
             printers=self.printers,
             kiosks=self.kiosks,
             recorders=self.recorders,
             updaters=self.updaters,
+            certificates=self.certificates,
+            unlucky=self.unlucky,
+            twins=self.twins,
             broker=self.broker,
             cloud=self.cloud,
             healed_ms=int(HEALS_S * 1000),
@@ -273,7 +318,33 @@ def story_of(seed: int) -> Story:
             (round(rng.uniform(20, 700), 1), rng.choice(("1.1.0", "1.2.0", "1.1.13", "0.9.0")))
             for _ in range(rng.choice((0, 1, 2)))
         ),
+        wishes=_wishes(random.Random(f"{seed} what is desired")),
+        life_s=random.Random(f"{seed} certificates").choice((0.0, 0.0, 300.0, 700.0)),
     )
+
+
+BURST, BURST_S = 3, 12.0
+LAST_WISH_S = ENDS_S - 100.0
+WISHES: tuple[Section | None, ...] = (
+    {"telemetry": {"interval_s": 10}},
+    {"telemetry": {"interval_s": 60}},
+    {"log": {"level": "debug"}, "telemetry": {"interval_s": 30}},
+    {"log": {"level": "warning"}},
+    {"log": {"level": "loud"}},
+    {"telemetry": {"interval_s": None}},
+    {"fan": {"speed": 3}},
+    {"log": None},
+    None,
+)
+"""What is desired: what a device can do, what it cannot, what it does not know, and nothing any more."""
+
+
+def _wishes(rng: random.Random) -> tuple[tuple[float, Section | None], ...]:
+    """In every other world none; staff who change something change it more than once, and once at the end."""
+    times = [rng.uniform(5, 850) for _ in range(rng.choice((0, 0, 1, 3)))]
+    burst = sorted(at + rng.uniform(0, BURST_S) for at in times for _ in range(BURST))
+    found = tuple((round(at, 1), rng.choice(WISHES)) for at in burst)
+    return (*found, (LAST_WISH_S, rng.choice(WISHES))) if found else ()
 
 
 def _sitting(rng: random.Random) -> tuple[tuple[float, str], ...]:
@@ -303,6 +374,8 @@ CALM_STORY = Story(
     jobs=((40.0, "restart-agent"), (80.0, "collect-diagnostics")),
     updates=((15.0, "1.1.0"), (110.0, "1.2.13")),
     sitting=((6.0, "open"), (40.0, "close-to-public"), (70.0, "open"), (100.0, "end")),
+    wishes=((20.0, WISHES[0]), (60.0, WISHES[4]), (130.0, WISHES[2])),
+    life_s=1000.0,
     samples=6,
 )
 

@@ -38,6 +38,8 @@ class ControlPlane:
         """Who signs devices; another one is taken by nobody."""
         self.revoked: set[str] = set()
         """Devices that may not renew."""
+        self.replaced: set[int] = set()
+        """Serial numbers that may not renew."""
         self.proven: list[int] = []
         """Serial numbers, as they were proven."""
         self.on_proven: Callable[[], None] = lambda: None
@@ -83,9 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == f"{EST_PREFIX}/simplereenroll" and self._peer():
             self._renew(body)
         elif self.path == PROVEN_PATH and self._peer():
-            assert isinstance(self.connection, ssl.SSLSocket)
-            shown = x509.load_der_x509_certificate(self.connection.getpeercert(binary_form=True) or b"")
-            self.plane.proven.append(shown.serial_number)
+            self.plane.proven.append(self._shown().serial_number)
             self.plane.on_proven()
             self._answer(204, b"", "text/plain")
         elif self.path == "/api/v1/diagnostics" and self._peer():
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._certificates([self.plane.issuer.device(key, self.plane.issue_for or device)])
 
     def _renew(self, body: bytes) -> None:
-        if self._peer() in self.plane.revoked:
+        if self._peer() in self.plane.revoked or self._shown().serial_number in self.plane.replaced:
             self._problem(403, "this certificate was revoked; enrol the device again with a new token")
             return
         request = x509.load_der_x509_csr(base64.b64decode(body))
@@ -125,6 +125,10 @@ class _Handler(BaseHTTPRequestHandler):
         key = request.public_key()
         assert isinstance(key, ec.EllipticCurvePublicKey)
         self._certificates([self.plane.issuer.device(key, self._peer())])
+
+    def _shown(self) -> x509.Certificate:
+        assert isinstance(self.connection, ssl.SSLSocket)
+        return x509.load_der_x509_certificate(self.connection.getpeercert(binary_form=True) or b"")
 
     def _peer(self) -> str:
         assert isinstance(self.connection, ssl.SSLSocket)

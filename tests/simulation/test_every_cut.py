@@ -36,6 +36,13 @@ def test_the_quiet_hour_has_everything_in_it() -> None:
         "StopRecogniser(",
         "Activate(",
         "RollBack(",
+        "Prove(",
+        "NoteProven(",
+        "Use(",
+        "Commit()",
+        "ClearSpare(",
+        "Keep(values=",
+        "Report(update=",
     ):
         assert effect in told, effect
 

@@ -169,8 +169,8 @@ class Device:
     def _perform(self, effect: r.Effect) -> r.Event | None:
         disk, cloud = self.disk, self.cloud
         match effect:
-            case r.Ask():
-                return self._ask()
+            case r.Ask(instead):
+                return self._ask(instead)
             case r.Use(following):
                 self.shows_next, self.connected, self._dial_at = following, False, self.now_s + DIAL_S
                 self.held = "" if following else self.held
@@ -202,11 +202,15 @@ class Device:
                 return r.Done()
         return None
 
-    def _ask(self) -> r.Event:
-        if self.disk.next:
+    def _ask(self, instead: bool) -> r.Event:
+        if self.disk.next and not instead:
             return r.Staged()
         if self.cloud.away or not self.network:
             return r.Failed(False, "no answer")
+        known = self.cloud.may_renew(self.disk.current, self.now_s)
+        if not known and self.disk.next and self.cloud.may_renew(self.disk.next, self.now_s):
+            self.disk.next = self.cloud.issue(self.now_s)
+            return r.Staged()
         if self.token:
             self.token = False
             self.cloud.revoked.clear()

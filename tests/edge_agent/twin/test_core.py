@@ -251,3 +251,29 @@ def test_answers_to_others_are_not_its_own() -> None:
     device.tell(t.Accepted("somebody", 6))
     device.tell(t.Rejected("somebody", 409))
     assert (len(device.asked), device.said, device.doing) == (1, [], DEFAULTS)
+
+
+def test_what_the_disk_did_not_take_is_written_down_with_the_next_answer() -> None:
+    kiosk = Device()
+    kiosk.tell(t.Connected())
+    kiosk.quiet()
+    kiosk.tell(t.Changed(3))
+    kiosk.answer({"telemetry": {"interval_s": 30}}, version=3)
+    kiosk.kept = {}
+    kiosk.tell(t.NotKept())
+    kiosk.accept(4)
+    assert kiosk.kept == {}
+    kiosk.tell(t.Changed(5))
+    kiosk.answer({"telemetry": {"interval_s": 30}}, said(kiosk.said[-1]), version=5)
+    assert kiosk.kept == {INTERVAL: 30}
+
+
+def test_what_the_disk_did_not_take_waits_for_minutes_and_not_for_hours() -> None:
+    kiosk = Device()
+    kiosk.tell(t.Connected())
+    kiosk.quiet()
+    kiosk.tell(t.NotKept())
+    kiosk.tell(t.Did(kiosk.doing))
+    deadline = kiosk.core.deadline()
+    assert deadline is not None
+    assert deadline - kiosk.now <= t.RETRY_MAX_S
