@@ -186,7 +186,7 @@ class Recorder:
                 device.publish("caption-partial", ids, msgspec.json.encode(segment))
             case c.SendFinal(segment):
                 self._send(segment)
-            case c.MarkGap() | c.Note() | c.Answer() | c.TellSitting():
+            case c.MarkGap() | c.Note() | c.Answer() | c.TellSitting() | c.TellTime():
                 pass  # recordings are not in the world yet
             case _:
                 assert_never(effect)

@@ -361,8 +361,11 @@ class Following:
     def __init__(self) -> None:
         self.told: asyncio.Queue[tuple[object, ...]] = asyncio.Queue()
 
-    def sitting_told(self, told: SetSitting, position: int, at_ms: int | None) -> None:
+    def sitting_told(self, told: SetSitting, position: int, at: ServerTime | None) -> None:
         self.told.put_nowait(("sitting", told.state, told.version))
+
+    def time_told(self, position: int, at: ServerTime) -> None:
+        self.told.put_nowait(("time", at))
 
     def heard(self, position: int, pcm: bytes) -> None:
         self.told.put_nowait(("heard", len(pcm)))

@@ -21,7 +21,7 @@ from edge_agent.recordings import messages as m
 from edge_agent.recordings.core import OPEN_GUARD_MS, RECORDS_KEPT
 from edge_agent.recordings.records import Kept
 from edge_agent.recordings.uploading import CHUNK_BYTES, CORRUPTED_MAX
-from tests.edge_agent.recordings.worlds import LIMITS, NAME, World, told
+from tests.edge_agent.recordings.worlds import LIMITS, NAME, World, time, told
 
 
 def open_world(**more):
@@ -73,7 +73,7 @@ def test_the_sound_of_a_closed_part_is_nowhere(state):
     world.speak(1000)
     closing = world.position
     world.speak(400)  # it is heard before the recorder gets to the word that closes
-    world.tell(m.SittingTold(told(state, 2), closing, 0))
+    world.tell(m.SittingTold(told(state, 2), closing, None))
     world.speak(3000)
     reopened = world.position
     world.sitting("open", 3)
@@ -126,7 +126,7 @@ def test_after_a_power_cut_the_tail_is_a_gap_and_recording_goes_on(unsynced):
     kept = 1000 - unsynced
     again = world.crash(unsynced=unsynced)
     again.position = 9000
-    again.tell(m.SittingTold(told(), 0, 1_790_000_000_000 + 9000))
+    again.tell(m.SittingTold(told(), 0, time(9000)))
     again.position = 0
     again.speak(600)
     again.sitting("ended", 2)
@@ -501,7 +501,7 @@ def test_whatever_happens_nothing_is_lost_but_what_is_told(steps):
         told_at = world.position
         if state == "open" and world.core._sitting is None:
             guarded.update(range(epoch + told_at, epoch + told_at + OPEN_GUARD_MS))
-        world.tell(m.SittingTold(told(state, version), told_at, 1_790_000_000_000 + epoch + told_at))
+        world.tell(m.SittingTold(told(state, version), told_at, time(epoch + told_at)))
 
     for step, value in steps:
         match step:

@@ -25,6 +25,7 @@ from contract.recordings import (
 )
 from edge_agent.errors import RefusedError, SettingsError
 from edge_agent.link.https import DeviceHttps
+from edge_agent.ports import ServerTime
 from edge_agent.recordings.core import OPEN_GUARD_MS
 from edge_agent.recordings.memory import Memory
 from edge_agent.recordings.run import Recordings
@@ -104,9 +105,8 @@ class Hall:
             lang="sq",
             opened_at=OPENED_AT,
         )
-        self.recordings.sitting_told(
-            told, self.position, OPENED_AT + (self.position * 1000 // RATE if at_ms is None else at_ms)
-        )
+        at = OPENED_AT + (self.position * 1000 // RATE if at_ms is None else at_ms)
+        self.recordings.sitting_told(told, self.position, ServerTime(at, at))
 
     def speak(self, blocks: int) -> None:
         for _ in range(blocks):
