@@ -1,11 +1,12 @@
 """Which sound of a sitting may be heard and read afterwards: what was said while it was open. Pure.
 
-A recorder is told of a closing a moment after it, and one without a link hears of it much later. What it had
-recorded until then is cut out here, by the server's own times of the sitting: from the copy to listen to, from
-what is transcribed, and from drafts. Times are ms since the sitting was opened.
+A recorder is told of a closing a moment after it, and one without a link hears of it much later. What it
+had recorded until then is cut out here, by the server's own times of the sitting: from the copy to listen to,
+from what is transcribed, and from drafts. Times are ms since the sitting was opened.
 
-A position is not the truth: sound may have been said a little before or after it. What may be of a closed part
-is cut; sound at the edge of a break is cut at the edge, unless nobody knows within seconds when it was said.
+A position is not the truth: sound may have been said a little before or after it. What may be of a closed
+part is cut; sound at the edge of a break is cut at the edge, unless nobody knows within seconds when it was
+said.
 """
 
 import hashlib

@@ -150,7 +150,7 @@ def read(store: ObjectStore, parts: Sequence[Part], stretch: Stretch) -> Samples
 
 
 def _place(part: Part, begins: int, ends: int, found: Wave) -> tuple[int, int]:
-    """The bytes of the samples from `begins` to `ends` ms of the part; one that ends a segment has its rest."""
+    """The bytes of the samples from `begins` to `ends` ms of the part; the last part has all that is left."""
     first, last = (
         min((part.skip_ms + ms) * found.rate_hz // 1000 * _BYTES, found.size) for ms in (begins, ends)
     )

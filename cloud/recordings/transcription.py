@@ -207,14 +207,19 @@ def _moved(heard: Heard, stretch: stretches.Stretch) -> Heard:
     """From ms of the stretch to ms of the sound; nothing reaches beyond the stretch."""
 
     def place(start_ms: int, end_ms: int) -> tuple[int, int]:
-        return min(stretch.start_ms + start_ms, stretch.end_ms), min(stretch.start_ms + end_ms, stretch.end_ms)
+        begin_ms, until_ms = stretch.start_ms + start_ms, stretch.start_ms + end_ms
+        return min(begin_ms, stretch.end_ms), min(until_ms, stretch.end_ms)
 
     return _mapped(heard, place)
 
 
 def _timed(heard: Heard, timeline: Timeline) -> Heard:
     """From ms of the sound to ms of the sitting; nothing reaches over a pause."""
-    return _mapped(heard, lambda start_ms, end_ms: (timeline.sitting(start_ms), timeline.until(start_ms, end_ms)))
+
+    def place(start_ms: int, end_ms: int) -> tuple[int, int]:
+        return timeline.sitting(start_ms), timeline.until(start_ms, end_ms)
+
+    return _mapped(heard, place)
 
 
 def _mapped(heard: Heard, place: Callable[[int, int], tuple[int, int]]) -> Heard:

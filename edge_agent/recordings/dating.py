@@ -60,7 +60,8 @@ def date(record: Record, known: Known, segment_ms: int) -> tuple[Record, int]:
                 )
             moved_ms = own_ms
         inside = slice(undated.gaps, end.gaps if end else len(gaps))
-        gaps[inside] = [msgspec.structs.replace(gap, at_ms=_within(gap.at_ms + own_ms)) for gap in gaps[inside]]
+        for index in range(*inside.indices(len(gaps))):
+            gaps[index] = msgspec.structs.replace(gaps[index], at_ms=_within(gaps[index].at_ms + own_ms))
         if undated.gaps and here:
             gaps[undated.gaps - 1] = _ended(gaps[undated.gaps - 1], undated, own_ms - before_ms)
     told = tuple(sorted(segments.values(), key=lambda each: each.segment))

@@ -58,7 +58,7 @@ class Floor:
     def waiting(self, effects: list[Effect]) -> list[Effect]:
         """The effects without the floor events: their times are the microphone's until the time is known."""
         self._undated += [each.event for each in effects if isinstance(each, SendFloor)]
-        others = [each for each in effects if not isinstance(each, SendFloor)]
+        others: list[Effect] = [each for each in effects if not isinstance(each, SendFloor)]
         while len(self._undated) > UNSENT_MAX:
             self._undated.popleft()
             self.dropped += 1

@@ -383,6 +383,7 @@ async def test_those_who_follow_the_microphone_hear_all_of_it_whatever_the_recog
     async with running(hall):
         microphone = await hall.microphone()
         await hall.captions.set_sitting(told(lang="sq"))  # there is no model for it
+        assert (await sink.next())[0] == "time"
         assert await sink.next() == ("sitting", "open", 1)
         microphone.blocks.put_nowait(BLOCK)
         assert await sink.next() == ("heard", len(BLOCK))

@@ -64,13 +64,11 @@ def test_each_segment_says_how_sure_its_place_is():
 
 def test_nothing_is_told_or_sent_before_its_date():
     again = restarted(recorded())
-    told_before, steps = len(again.news), len(again.steps)
+    told_before = len(again.news)
     again.speak(5000)
     again.settle()
     assert len(again.news) == told_before
-    sent = [each for each in again.steps[steps:] if isinstance(each, m.BeginUpload)]
-    assert [each.segment.segment for each in sent] == [1], "what was dated goes on its way"
-    assert set(again.server.stored) == {(NAME, 1)}
+    assert set(again.server.stored) == {(NAME, 1)}, "what was dated goes on its way"
     again.tell(m.TimeTold(5000, time(95_000)))
     again.settle()
     assert set(again.server.stored) == {(NAME, 1), (NAME, 2), (NAME, 3)}
@@ -185,7 +183,7 @@ def test_undated_sound_counts_for_the_room_that_it_takes():
     st.integers(0, 2000),
 )
 def test_the_interval_of_each_sample_holds_the_truth(lives, told_after, late):
-    """Several starts without a time, then one in which it is told: every sample was said when it may have been."""
+    """Several starts without a time, then one in which it is told: all was said within its interval."""
     world, truth, now = recorded(), {}, 1000
 
     def note(began):
