@@ -478,9 +478,12 @@ class Recorder:
         effects: list[Effect] = []
         for name in [*self._changed]:
             record = self._records[name]
-            if self._closing(record) or record.undated:
-                continue  # there is more to tell in a moment, or when the time is known
+            if self._closing(record):
+                continue  # there is more to tell in a moment
             del self._changed[name]
+            if record.undated:  # it is told when it is dated
+                effects.append(m.Save(record))
+                continue
             record = msgspec.structs.replace(record, revision=record.revision + 1)
             self._put(record)
             self._news_at[name] = now
@@ -489,7 +492,6 @@ class Recorder:
                 del self._news_at[name]
                 record = self._records[name]
                 if record.undated:
-                    self._change(name)
                     continue
                 effects += [m.Save(record), m.SendNews(_news(record))]
         return effects
