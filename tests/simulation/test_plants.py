@@ -19,6 +19,8 @@ FIRST = {
     "forget-before-ack": 1,
     "never-resends": 11,
     "counts-every-arrival": 1,
+    "deaf-without-time": 1,
+    "trusts-positions": 4,
     "one-lock": 4,
     "highest-seen": 1,
     "declared-is-dropped": 8,
