@@ -241,7 +241,7 @@ async def test_what_is_heard_after_a_restart_without_a_link_arrives_with_its_dat
         await later.uploaded()
     for message in (*hall.link.news, *undated.link.news, *later.link.news):
         check_news(message)
-    first, between, last = news.segments
+    _, between, last = news.segments
     assert stored(served) == [
         hall.sound(GUARD, hall.position),
         undated.sound(GUARD, undated.position),
