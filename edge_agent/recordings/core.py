@@ -222,7 +222,7 @@ class Recorder:
             known = None if at is None else Known(position, at, self._rate)
             dated = self._time_told(known) if known is not None and self._time is None else []
             return [*dated, *self._interrupt(position), *self._begin_sitting(name, told, position, known)]
-        effects = self._interrupt(position) if held else []
+        effects = self._interrupt(self._open_until(told, position)) if held else []
         if told.state == ENDED:
             effects += self._end(name, told)
         return effects
@@ -262,6 +262,18 @@ class Recorder:
             if name in self._ending and not self._is_open(record):
                 effects += self._finish(record)
         return [*effects, *self._floor.date(known)]
+
+    def _open_until(self, told: SetSitting, position: int) -> int:
+        """Where the sitting was open no more: of the segment at hand, what was certainly said later goes.
+
+        Whoever heard of it late has segments that are whole as well; the cloud cuts them.
+        """
+        sitting, opened = self._sitting, self._open
+        if sitting is None or sitting.known is None or opened is None or told.changed_at is msgspec.UNSET:
+            return position
+        early_ms = self._records[opened.recording].find(opened.segment).early_ms or 0
+        over_ms = told.changed_at - sitting.opened_at + early_ms - sitting.zero_ms
+        return min(position, max(opened.first, sitting.anchor + over_ms * self._rate // 1000))
 
     def _interrupt(self, position: int) -> list[Effect]:
         """The sitting that is recorded is so no more from `position` on."""
