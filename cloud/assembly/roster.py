@@ -3,14 +3,15 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from cloud.assembly.problems import Problem, RosterError
 from cloud.database.models.assembly import NAME_LENGTH_MAX, Seat
-from cloud.errors import MalformedError, RefusedError
+from cloud.errors import RefusedError
 
 SEATS_MAX = 500
 """Of one hall."""
@@ -35,15 +36,13 @@ def member(seat: str, name: str, group: str, *, chair: bool) -> Member:
     """A member from what a person typed.
 
     Raises:
-        MalformedError: the seat is no id of the hall's microphones, or a text is empty or too long.
+        RosterError: the seat is no id of the hall's microphones, or a text is empty or too long.
     """
     seat, name, group = seat.strip(), " ".join(name.split()), " ".join(group.split())
     if not _SEAT.fullmatch(seat):
-        raise MalformedError(f"seat {seat!r:.40}: 1 to 32 letters, digits, '_', '.' and '-'")
+        raise RosterError(Problem.SEAT, what=repr(seat))
     if not 1 <= len(name) <= NAME_LENGTH_MAX or len(group) > NAME_LENGTH_MAX:
-        raise MalformedError(
-            f"seat {seat}: a name has 1 to {NAME_LENGTH_MAX} characters, a group at most as many"
-        )
+        raise RosterError(Problem.NAME, limit=NAME_LENGTH_MAX)
     return Member(seat, name, group, chair)
 
 
@@ -51,38 +50,54 @@ def parse(text: str) -> list[Member]:
     """The members of a CSV file with the columns `seat,name,group,chair` (comma or semicolon).
 
     Raises:
-        MalformedError: another header, a broken line, a seat twice, more than one chair, or too much.
+        RosterError: another header, a broken line, a seat twice, more than one chair, or too much.
     """
     if len(text) > CSV_CHARACTERS_MAX:
-        raise MalformedError(f"the file has more than {CSV_CHARACTERS_MAX} characters")
-    text = text.lstrip("\ufeff").strip()
-    head = text.split("\n", 1)[0]
-    try:
-        rows = list(csv.reader(io.StringIO(text), delimiter=";" if ";" in head else ",", strict=True))
-    except csv.Error as error:
-        raise MalformedError(f"the text cannot be read as CSV: {error}") from None
-    if not rows or tuple(cell.strip().lower() for cell in rows[0]) != COLUMNS:
-        raise MalformedError(f"the first line is {','.join(COLUMNS)}")
-    found = [_row(number, row) for number, row in enumerate(rows[1:], 2) if any(cell.strip() for cell in row)]
-    seats = [each.seat for each in found]
-    twice = sorted({seat for seat in seats if seats.count(seat) > 1})
-    if twice:
-        raise MalformedError(f"seat {twice[0]} stands twice in the file")
-    if not 1 <= len(found) <= SEATS_MAX or sum(each.chair for each in found) > 1:
-        raise MalformedError(f"a hall has 1 to {SEATS_MAX} seats, and one of them at most is the chair's")
+        raise RosterError(Problem.TOO_LONG, limit=CSV_CHARACTERS_MAX)
+    found: list[Member] = []
+    for number, row in _rows(text):
+        who = _member(number, row)
+        if any(who.seat == each.seat for each in found):
+            raise RosterError(Problem.TWICE, line=number, what=who.seat)
+        if who.chair and any(each.chair for each in found):
+            raise RosterError(Problem.CHAIRS, line=number)
+        found.append(who)
+    if not 1 <= len(found) <= SEATS_MAX:
+        raise RosterError(Problem.COUNT, limit=SEATS_MAX)
     return found
 
 
-def _row(number: int, row: Sequence[str]) -> Member:
+def _rows(text: str) -> Iterator[tuple[int, Sequence[str]]]:
+    """The rows below the first that are not empty, each with the number of its line in `text`."""
+    text = text.removeprefix("\ufeff")
+    head = text.lstrip().split("\n", 1)[0]
+    reader = csv.reader(io.StringIO(text), delimiter=";" if ";" in head else ",", strict=True)
+    began = False
+    try:
+        for row in reader:
+            if not any(cell.strip() for cell in row):
+                continue
+            if began:
+                yield reader.line_num, row
+            elif tuple(cell.strip().lower() for cell in row) != COLUMNS:
+                raise RosterError(Problem.FIRST_LINE, line=reader.line_num, what=",".join(COLUMNS))
+            began = True
+    except csv.Error:
+        raise RosterError(Problem.NO_CSV, line=reader.line_num) from None
+    if not began:
+        raise RosterError(Problem.FIRST_LINE, what=",".join(COLUMNS))
+
+
+def _member(number: int, row: Sequence[str]) -> Member:
     if len(row) != len(COLUMNS):
-        raise MalformedError(f"line {number} has {len(row)} columns, not {len(COLUMNS)}")
+        raise RosterError(Problem.COLUMNS, line=number, limit=len(COLUMNS))
     chair = row[3].strip().casefold()
     if chair not in _YES | _NO:
-        raise MalformedError(f"line {number}: chair is {row[3]!r:.20}; write yes or no")
+        raise RosterError(Problem.CHAIR, line=number, what=repr(row[3]))
     try:
         return member(row[0], row[1], row[2], chair=chair in _YES)
-    except MalformedError as error:
-        raise MalformedError(f"line {number}: {error}") from None
+    except RosterError as error:
+        raise error.on(number) from None
 
 
 def seats(database: Session, device: str) -> list[Seat]:

@@ -45,7 +45,8 @@ class _Hall:
 class Captions:
     """What the pages, the broker and the jobs of this process call.
 
-    `create_job` comes from main.py. The viewers' `hub` must be attached to the pages' event loop.
+    `create_job` comes from `cloud.wiring.captions`. The viewers' `hub` must be attached to the pages' event
+    loop.
     """
 
     def __init__(self, sessions: sessionmaker[Session], create_job: CreateJob, hub: Hub) -> None:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from cloud.captions import core
+from cloud.database.halls import halls
 from cloud.database.models.captions import NOTE_LENGTH_MAX, TITLE_LENGTH_MAX, Sitting, SittingChange
 from cloud.database.models.devices import Device
 from cloud.database.writing import hold
@@ -17,7 +18,6 @@ from contract.captions import LANGUAGES, SITTING, SetSitting
 CHANNEL = "floor"
 """The one channel of a hall in this version: what is said on the floor."""
 LISTED_MAX = 50
-RECORDER = "recorder"
 JOB_PREFIX = "set-sitting-"
 
 CreateJob = Callable[[Session, str, str, SetSitting], None]
@@ -146,17 +146,6 @@ def overtaken(jobs: Iterable[str], session: str, version: int) -> list[str]:
     return [
         job for job in jobs for told in [told_by(job)] if told and told[0] == session and told[1] < version
     ]
-
-
-def halls(database: Session) -> list[str]:
-    """The recorders of the fleet, by name."""
-    return list(
-        database.scalars(
-            sa.select(Device.device)
-            .where(Device.kind == RECORDER, Device.decommissioned_at.is_(None))
-            .order_by(Device.device)
-        )
-    )
 
 
 def hall_online(database: Session, device: str) -> bool:

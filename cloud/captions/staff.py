@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from cloud.captions import sittings, wording
 from cloud.captions.run import Captions
+from cloud.database.halls import halls
 from cloud.database.models.captions import NOTE_LENGTH_MAX, TITLE_LENGTH_MAX, Sitting
 from cloud.database.models.recordings import Recording
 from cloud.operators.access import audit, current_operator
@@ -40,7 +41,7 @@ def _page(captions: Captions) -> Callable[..., Any]:
                 online={device: sittings.hall_online(database, device) for device in _devices(listed)},
                 actions={sitting.session: list(SITTING.edges[sitting.state]) for sitting in listed},
                 recordings=_recordings(database, listed),
-                halls=sittings.halls(database),
+                halls=halls(database),
                 languages=LANGUAGES,
                 names=wording.LANGUAGES,
                 states=wording.STATES,

@@ -10,6 +10,13 @@ from cloud.errors import SettingsError
 
 BUSY_TIMEOUT_MS = 30_000
 POOL_SIZE = 20
+PRAGMAS = (
+    f"busy_timeout={BUSY_TIMEOUT_MS}",
+    "foreign_keys=ON",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+)
+"""Of every connection to SQLite, ours and the workflow engine's."""
 NUL, MARK = "\0", "\ufffd"
 _READS = "fleet_reads"
 
@@ -57,12 +64,7 @@ def for_reading(sessions: sessionmaker[Session]) -> sessionmaker[Session]:
 
 def _prepare(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
-    for pragma in (
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "foreign_keys=ON",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-    ):
+    for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSConfig
 from sqlalchemy import event
 
-from cloud.database.engine import BUSY_TIMEOUT_MS, POOL_SIZE
+from cloud.database.engine import POOL_SIZE, PRAGMAS
 from cloud.errors import SettingsError
 
 NAME = "civic-fleet"
@@ -89,12 +89,7 @@ def _engine(url: str) -> sa.Engine | None:
 
 def _prepare(connection: Any, _record: Any) -> None:
     connection.isolation_level = "IMMEDIATE"  # the driver begins a transaction at its first write
-    for pragma in (
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "foreign_keys=ON",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-    ):
+    for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -1,18 +1,21 @@
-"""The hours in which sites and devices are expected to be off, in the database; every change is audited."""
+"""When sites and devices are off as expected, in the database: hours (changes are audited) and waits."""
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import time
+from datetime import datetime, time, timedelta
 from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from cloud.database.models.devices import Device
+from cloud.database.models.link import ToldDelay
 from cloud.database.models.presence import ExpectedOff
 from cloud.devices.hours import Off, plan
+from cloud.devices.waits import LATE_S, Wait
 from cloud.errors import RefusedError
 from cloud.operators.access import Actor, audit
+from contract.link import DELAY_S_MAX
 
 Scope = Literal["site", "device"]
 Week = tuple[Off, ...]
@@ -24,6 +27,15 @@ def weeks(session: Session) -> dict[tuple[str, str], Week]:
     for row in session.scalars(sa.select(ExpectedOff)):
         found[row.scope, row.name].append(Off(row.day, _time(row.begins), _time(row.ends)))
     return {key: tuple(sorted(week)) for key, week in sorted(found.items())}
+
+
+def waits(session: Session, now: datetime) -> list[Wait]:
+    """The waiting times that staff told, as long as a device may still be away because of one."""
+    oldest = now - timedelta(seconds=DELAY_S_MAX + LATE_S)
+    return [
+        Wait(row.site, row.created_at, min(row.until, row.ended_at or row.until), float(row.max_s))
+        for row in session.scalars(sa.select(ToldDelay).where(ToldDelay.until >= oldest))
+    ]
 
 
 def week(session: Session, scope: Scope, name: str) -> Week:

@@ -12,7 +12,7 @@ from cloud.broker import Received
 from cloud.database.engine import for_reading
 from cloud.database.models.devices import Device
 from cloud.database.writing import hold
-from cloud.devices import incident_rows, incidents, off_hours, words
+from cloud.devices import incident_rows, incidents, off_hours, waits, words
 from cloud.devices.hours import Off, Tolerance, expected_until
 from cloud.devices.presence import OFFLINE, Cause, Ears, Limits, Said, TimePassed, handle
 from cloud.devices.words import Standing
@@ -132,9 +132,12 @@ class Presences:
         with self._reading() as session:
             away = incident_rows.away(session)
             recovering = incident_rows.recovering(session)
-            week = off_hours.weeks(session)
+            plans = off_hours.weeks(session)
+            told = off_hours.waits(session, now)
         off = {each.device: each for each in fleet if each.known.state == OFFLINE}
-        until = {device: self._until(each, week, now) for device, each in off.items() if device not in away}
+        until = {
+            device: self._until(each, plans, told, now) for device, each in off.items() if device not in away
+        }
         gone = [
             incidents.Gone(device, off[device].site)
             for device, expected in until.items()
@@ -146,10 +149,21 @@ class Presences:
             self._write([*gone, *back, incidents.TimePassed()], now)
 
     def _until(
-        self, standing: Standing, weeks: Mapping[tuple[str, str], tuple[Off, ...]], now: datetime
+        self,
+        standing: Standing,
+        plans: Mapping[tuple[str, str], tuple[Off, ...]],
+        told: Sequence[waits.Wait],
+        now: datetime,
     ) -> datetime | None:
-        week = weeks.get(("device", standing.device)) or weeks.get(("site", standing.site), ())
-        return expected_until(week, now, self._rules.zone, self._rules.tolerance)
+        """Until when an absence is as expected, by the hours or by what the device was told to wait."""
+        known = standing.known
+        gone_at = (known.ended_at if known.cause is Cause.ENDED else None) or known.since or now
+        week = plans.get(("device", standing.device)) or plans.get(("site", standing.site), ())
+        found = (
+            expected_until(week, now, self._rules.zone, self._rules.tolerance),
+            waits.expected_until(told, standing.site, gone_at, now),
+        )
+        return max((each for each in found if each is not None), default=None)
 
     def _expect(self, fleet: Sequence[Standing], until: Mapping[str, datetime | None]) -> None:
         changes = [

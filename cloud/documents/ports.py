@@ -87,7 +87,7 @@ class Sealer(Protocol):
 
 
 class OfferPrint(Protocol):
-    """Makes the print job; main.py gives it."""
+    """Makes the print job; `cloud.wiring.documents` gives it."""
 
     def __call__(self, device: str, document: str, sha256: str, size: int, timeout_s: float) -> str:
         """The job's id, the same for the same document. Raises RefusedError when there can be none."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from cloud.database.models.jobs import Diagnostics
 from cloud.database.writing import hold
 from cloud.errors import MalformedError
+from cloud.files import write_durably
 
 log = logging.getLogger(__name__)
 
@@ -77,12 +77,7 @@ class Bundles:
     def _write(self, bundle: str, data: bytes) -> None:
         """Whole or not at all, and on the disk before the database says so."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside = self.path(bundle).with_suffix(".new")
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self.path(bundle))
+        write_durably(self.path(bundle), data)
 
     @staticmethod
     def _forget(session: Session, device: str) -> list[str]:

@@ -54,6 +54,12 @@ def find(session: Session, job: str, device: str, number: int | None = None) -> 
     return _stored(row) if row else None
 
 
+def details(session: Session, job: str, device: str) -> dict[str, str]:
+    """What `device` said last about `job`; nothing where it was not shown it."""
+    stored = find(session, job, device)
+    return stored.execution.details if stored is not None else {}
+
+
 def of_job(session: Session, job: str) -> list[Stored]:
     """Every execution of `job`, by device and try."""
     rows = sa.select(JobExecution).where(JobExecution.job == job)
@@ -219,41 +225,26 @@ def add(session: Session, devices: Iterable[str], execution: Execution) -> None:
 
 def save(session: Session, device: str, execution: Execution) -> None:
     """Write what has changed of an execution."""
-    session.execute(
-        sa.update(JobExecution)
-        .where(
-            JobExecution.job == execution.job,
-            JobExecution.device == device,
-            JobExecution.number == execution.number,
-        )
-        .values(_changing(execution))
-    )
+    session.execute(_update_of(device, execution).values(_changing(execution)))
 
 
 def mark_told(session: Session, device: str, execution: Execution) -> None:
     """Whoever waits for this end knows of it."""
-    session.execute(
-        sa.update(JobExecution)
-        .where(
-            JobExecution.job == execution.job,
-            JobExecution.device == device,
-            JobExecution.number == execution.number,
-        )
-        .values(told=True)
-    )
+    session.execute(_update_of(device, execution).values(told=True))
 
 
 def note_afterwards(session: Session, device: str, execution: Execution, told: dict[str, Any]) -> None:
     """Keep what a device reported after the control plane's own end; the first report stands."""
     session.execute(
-        sa.update(JobExecution)
-        .where(
-            JobExecution.job == execution.job,
-            JobExecution.device == device,
-            JobExecution.number == execution.number,
-            JobExecution.afterwards.is_(None),
-        )
-        .values(afterwards=told)
+        _update_of(device, execution).where(JobExecution.afterwards.is_(None)).values(afterwards=told)
+    )
+
+
+def _update_of(device: str, execution: Execution) -> sa.Update:
+    return sa.update(JobExecution).where(
+        JobExecution.job == execution.job,
+        JobExecution.device == device,
+        JobExecution.number == execution.number,
     )
 
 

@@ -58,6 +58,8 @@ SCOPES = {
     "status:read": N_("See the state of the fleet"),
     "devices:read": N_("See the devices"),
     "devices:write": N_("Acknowledge incidents, set hours off, announce a maintenance, change settings"),
+    "enrolment:read": N_("See devices' certificates"),
+    "enrolment:write": N_("Issue tokens, revoke devices, take them out of service"),
     "jobs:read": N_("See jobs and diagnostics"),
     "jobs:write": N_("Order and cancel jobs"),
     "updates:read": N_("See updates"),

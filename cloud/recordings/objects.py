@@ -8,6 +8,7 @@ import obstore
 from obstore.store import LocalStore
 
 from cloud.errors import UnavailableError
+from cloud.files import sync_folder
 
 INCOMING = "uploads"
 """Below the store's folder: what is still coming; on the same disk, so that moving it in copies nothing."""
@@ -53,7 +54,7 @@ class FolderObjects:
             raise UnavailableError(f"object {key} cannot be stored: {type(error).__name__}") from error
         path = self._folder / key
         for folder in (path.parent, path.parent.parent, self._folder):
-            _sync(folder)
+            sync_folder(folder)
 
     def size(self, key: str) -> int | None:
         """Bytes of an object; None if there is none."""
@@ -89,11 +90,3 @@ class FolderObjects:
 def segment_key(recording: str, segment: int) -> str:
     """The key of a segment's object."""
     return f"recordings/{recording}/{segment:04d}.wav"
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

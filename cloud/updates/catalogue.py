@@ -5,7 +5,6 @@ timestamp's key that they are the newest.
 """
 
 import fcntl
-import os
 import re
 import stat
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from tuf.api.metadata import Metadata
 from tuf.api.serialization import DeserializationError
 
 from cloud.errors import SettingsError, UnavailableError
+from cloud.files import write_durably
 from contract.errors import MalformedError
 from contract.updates import Component, target_path, version_key
 
@@ -111,12 +111,7 @@ class Catalogue:
             metadata.signed.version += 1
             metadata.signed.expires = expires
             metadata.sign(_signer(self._key))
-            part = path.with_name(".timestamp.json.renewed")
-            with part.open("wb") as file:
-                file.write(metadata.to_bytes())
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
+            write_durably(path, metadata.to_bytes(), 0o666)
             return expires
 
     def _read(self, name: str) -> Any:

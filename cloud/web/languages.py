@@ -64,9 +64,10 @@ class Language:
         return f"{self.date(moment)} {self.time(moment)}"
 
     def number(self, value: float | Decimal, digits: int = 0) -> str:
-        """A number with its grouping, and `digits` after the decimal sign."""
+        """A number with its grouping, and `digits` after the decimal sign; a zero has no sign."""
         pattern = "#,##0" + ("." + "0" * digits if digits else "")
-        return numbers.format_decimal(value, pattern, locale=self.locale)
+        shown = value if round(value, digits) else 0
+        return numbers.format_decimal(shown, pattern, locale=self.locale)
 
     def money(self, cents: int) -> str:
         """An amount in euros for a screen; papers use `contract.languages.euros`."""

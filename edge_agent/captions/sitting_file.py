@@ -1,17 +1,17 @@
 """The recorder's memory on the disk: a small file, replaced as a whole."""
 
-import os
 from pathlib import Path
 
 import msgspec
 
 from contract.captions import SITTING
 from edge_agent.captions.memory import Memory
-from edge_agent.errors import MalformedError, UnavailableError
+from edge_agent.errors import MalformedError
+from edge_agent.files import write_durably
 
 
 class SittingFile:
-    """The file at `path`, in a folder that exists."""
+    """The file at `path`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -40,20 +40,7 @@ class SittingFile:
         Raises:
             UnavailableError: the disk does not take it.
         """
-        part = self._path.with_suffix(".part")
-        try:
-            with part.open("wb") as file:
-                file.write(msgspec.json.encode(memory))
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except OSError as error:
-            raise UnavailableError(f"{self._path} cannot be written: {error.strerror}") from error
+        write_durably(self._path, msgspec.json.encode(memory))
 
     def set_aside(self) -> Path:
         """Keep a damaged file for a person to look at, out of the way."""

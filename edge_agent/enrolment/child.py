@@ -1,15 +1,12 @@
 """The control plane's desk for certificates, reached through a child process that ends with each visit."""
 
-import asyncio
-import sys
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from edge_agent.child import ask
 from edge_agent.errors import RefusedError, UnavailableError
-
-ANSWER_BYTES_MAX = 10_000
 
 
 class Desk(Protocol):
@@ -50,23 +47,7 @@ class ChildDesk:
         await self._ask("--encrypt")
 
     async def _ask(self, what: str) -> _Told:
-        """The child is gone when this returns or is cancelled."""
-        words = (sys.executable, "-m", "edge_agent.enrolment", "--settings", str(self._file), what)
-        child = await asyncio.create_subprocess_exec(
-            *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
-        )
-        assert child.stdout is not None
-        try:
-            said = await child.stdout.read(ANSWER_BYTES_MAX)
-            code = await child.wait()
-        finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
-        try:
-            told = msgspec.json.decode(said, type=_Told)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise UnavailableError(f"the enrolment ended with status {code} and no answer") from error
+        told = await ask("the enrolment", "edge_agent.enrolment", self._file, what, answer=_Told)
         if told.reason == "refused":
             raise RefusedError(told.sentence)
         if told.reason:

@@ -13,6 +13,7 @@ from io import FileIO
 from pathlib import Path
 
 from edge_agent.errors import UnavailableError
+from edge_agent.files import sync_folder
 
 HEADER_BYTES = 44
 SAMPLE_BYTES = 2
@@ -59,7 +60,7 @@ class SegmentFiles:
             self._append(header(rate_hz, 0))
             os.fsync(handle)
             for folder in (path.parent, self._folder):
-                _sync_folder(folder)
+                sync_folder(folder)
         except OSError as error:
             raise _unavailable(path, error) from error
         self._unsynced = 0
@@ -98,7 +99,7 @@ class SegmentFiles:
                 keep = there if samples is None else min(there, samples)
                 if keep == 0:
                     path.unlink()
-                    _sync_folder(path.parent)
+                    sync_folder(path.parent)
                     return Whole(0)
                 file.truncate(HEADER_BYTES + keep * SAMPLE_BYTES)
                 file.write(header(rate_hz, keep))
@@ -175,14 +176,6 @@ def header(rate_hz: int, samples: int) -> bytes:
         b"data",
         size,
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _unavailable(path: Path, error: OSError) -> UnavailableError:

@@ -1,7 +1,6 @@
 """What is desired of this device, on its disk: a small file, replaced as a whole."""
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any, Protocol
@@ -9,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from contract.twin import SETTINGS, Path, wrong
-from edge_agent.errors import UnavailableError
+from edge_agent.files import write_durably
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ class Memory(Protocol):
 
 
 class MemoryFile:
-    """The file at `path`, in a folder that exists: names of settings with their values, JSON."""
+    """The file at `path`: names of settings with their values, JSON."""
 
     def __init__(self, path: FilePath) -> None:
         self._path = path
@@ -50,17 +49,5 @@ class MemoryFile:
         }
 
     def save(self, values: Mapping[Path, Any]) -> None:
-        part = self._path.with_suffix(".part")
-        try:
-            with part.open("wb") as file:
-                file.write(msgspec.json.encode({".".join(path): value for path, value in values.items()}))
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except OSError as error:
-            raise UnavailableError(f"{self._path} cannot be written: {error.strerror}") from error
+        named = {".".join(path): value for path, value in values.items()}
+        write_durably(self._path, msgspec.json.encode(named))

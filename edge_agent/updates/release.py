@@ -14,6 +14,7 @@ from typing import Annotated
 import msgspec
 
 from edge_agent.errors import RefusedError, UnavailableError
+from edge_agent.files import sync_folder
 
 MANIFEST = "release.json"
 SITE = "site"
@@ -101,7 +102,7 @@ def install(image: Path, folder: Path, *, version: str, kind: str, lock: str) ->
         _sync(part)
         shutil.rmtree(folder, ignore_errors=True)
         part.replace(folder)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # the latter two: encrypted, odd
         raise RefusedError(f"the release is no zip that can be read: {error}; build it anew") from error
     except OSError as error:
@@ -237,13 +238,5 @@ def _sync(folder: Path) -> None:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         else:
-            _sync_folder(path)
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+            sync_folder(path)
+    sync_folder(folder)

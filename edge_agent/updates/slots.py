@@ -4,13 +4,13 @@ The file is read and written by the launcher, by its guard and by the agent, nev
 guard, which only reads. `choose` decides what is started; it is pure.
 """
 
-import os
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from edge_agent.errors import MalformedError, RefusedError, UnavailableError
+from edge_agent.errors import MalformedError, RefusedError
+from edge_agent.files import write_durably
 from edge_agent.updates import release
 
 Slot = Literal["a", "b", "base"]
@@ -92,22 +92,7 @@ class Slots:
         Raises:
             UnavailableError: the disk does not take it.
         """
-        path = self.folder / "state.json"
-        part = path.with_suffix(".part")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with part.open("wb") as file:
-                file.write(msgspec.json.encode(state))
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-            folder = os.open(self.folder, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except OSError as error:
-            raise UnavailableError(f"{path} cannot be written: {error.strerror}") from error
+        write_durably(self.folder / "state.json", msgspec.json.encode(state))
 
     def version(self, slot: Slot) -> str:
         """The version of the release in a slot; empty where there is none that could be started."""

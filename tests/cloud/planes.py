@@ -9,7 +9,7 @@ from cloud import main, settings
 from cloud.database import migrate
 from cloud.database.engine import connect
 from cloud.enrolment import pki
-from cloud.main import Ground
+from cloud.wiring.ground import Ground
 
 SETTINGS = """
 data_dir = "{folder}"

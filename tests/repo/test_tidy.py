@@ -38,10 +38,7 @@ def shipped() -> list[Path]:
 
 def test_functions_fit_a_screen() -> None:
     long = []
-    generated = ROOT / "cloud" / "database" / "migrations" / "versions"
     for path in sources():
-        if path.parent == generated:
-            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or 0) - node.lineno + 1

@@ -9,10 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.database.models.devices import Device
+from cloud.database.models.link import ToldDelay
 from cloud.database.models.operators import AuditEntry
 from cloud.database.models.presence import PresenceWords
 from cloud.devices import off_hours
 from cloud.devices.hours import DAYS, stretch
+from cloud.devices.waits import LATE_S
 from cloud.errors import MalformedError as CloudMalformedError
 from cloud.errors import RefusedError
 from cloud.operators.access import Actor
@@ -220,6 +222,49 @@ def test_a_device_goes_by_its_own_hours_alone(fleet: Fleet) -> None:
     for device in ("kiosk-1", "kiosk-2"):
         fleet.say(device, True)
         fleet.say(device, False)
+    fleet.live(40)
+    assert [each.away for each in fleet.incidents()] == [("kiosk-1",)]
+
+
+def tell(fleet: Fleet, site: str, *, longest_s: int = 300) -> None:
+    """What the page of planned maintenance writes down."""
+    at = fleet.clock.at
+    with fleet.sessions.begin() as session:
+        session.add(
+            ToldDelay(
+                delay=f"delay-{site}",
+                site=site,
+                min_s=60,
+                max_s=longest_s,
+                created_at=at,
+                created_by="ana",
+                until=at + timedelta(hours=1),
+            )
+        )
+
+
+def test_who_waits_as_it_was_told_is_no_incident_until_its_time_is_over(fleet: Fleet) -> None:
+    for device in ("kiosk-1", "kiosk-4"):
+        fleet.say(device, True)
+    tell(fleet, "Veternik")
+    fleet.live(30, "kiosk-1", "kiosk-4")
+    gone_at = fleet.clock.at
+    for device in ("kiosk-1", "kiosk-4"):
+        fleet.say(device, False)
+    fleet.live(300)
+    assert [each.site for each in fleet.incidents()] == ["Ulpiana"], "nobody told that site to wait"
+    with fleet.sessions() as session:
+        until = session.get_one(PresenceWords, "kiosk-1").expected_until
+    assert until == gone_at + timedelta(seconds=300 + LATE_S)
+    fleet.live(LATE_S + 10)
+    assert {each.site for each in fleet.incidents()} == {"Ulpiana", "Veternik"}
+
+
+def test_who_went_before_a_maintenance_was_told_is_an_incident_all_the_same(fleet: Fleet) -> None:
+    fleet.say("kiosk-1", True)
+    fleet.say("kiosk-1", False)
+    fleet.clock.forward(1)
+    tell(fleet, "")
     fleet.live(40)
     assert [each.away for each in fleet.incidents()] == [("kiosk-1",)]
 

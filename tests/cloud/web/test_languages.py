@@ -1,6 +1,7 @@
 """Catalogues, negotiation, and how each language writes numbers and dates."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
@@ -81,4 +82,5 @@ def test_every_language_has_kosovos_own_habits(loaded):
     assert loaded["sr-Cyrl"].number(12345.678, 2) == "12.345,68"
     assert loaded["sr-Latn"].date(moment) == "23. 11. 2026."
     assert loaded["sq"].number(1234) == "1\u00a0234"
+    assert loaded["en"].number(-0.04, 1) == loaded["en"].number(Decimal("-0.04"), 1) == "0.0"
     assert "4,00" in loaded["sq"].money(400)

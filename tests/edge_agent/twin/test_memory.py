@@ -40,7 +40,7 @@ def test_what_this_agent_does_not_take_is_not_loaded(path: Path) -> None:
 
 def test_a_disk_that_does_not_take_it_is_told_and_the_old_file_stays(path: Path) -> None:
     MemoryFile(path).save(KEPT)
-    path.with_suffix(".part").mkdir()  # stands for a full disk: the new file cannot be written
+    path.with_name(path.name + ".new").mkdir()  # stands for a full disk: the new file cannot be written
     with pytest.raises(UnavailableError, match="cannot be written"):
         MemoryFile(path).save({})
     assert MemoryFile(path).load() == KEPT

@@ -11,6 +11,16 @@ depends_on = None
 
 def upgrade() -> None:
     """Forward."""
+    _operators()
+    _enrolment()
+    _jobs()
+    _documents()
+    _parts_of_documents()
+    _link()
+    _captions()
+
+
+def _operators() -> None:
     op.create_table(
         "audit_entries",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -21,6 +31,38 @@ def upgrade() -> None:
         sa.Column("details", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_entries")),
     )
+    op.create_table(
+        "operators",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("password_hash", sa.String(length=255), nullable=False),
+        sa.Column("must_change_password", sa.Boolean(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("wait_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_operators")),
+        sa.UniqueConstraint("name", name=op.f("uq_operators_name")),
+    )
+    op.create_table(
+        "operator_sessions",
+        sa.Column("token_sha256", sa.String(length=64), nullable=False),
+        sa.Column("operator_id", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["operator_id"],
+            ["operators.id"],
+            name=op.f("fk_operator_sessions_operator_id_operators"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("token_sha256", name=op.f("pk_operator_sessions")),
+    )
+    with op.batch_alter_table("operator_sessions", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_operator_sessions_operator_id"), ["operator_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_operator_sessions_seen_at"), ["seen_at"], unique=False)
+
+
+def _enrolment() -> None:
     op.create_table(
         "devices",
         sa.Column("device", sa.String(length=63), nullable=False),
@@ -36,6 +78,118 @@ def upgrade() -> None:
         sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("device", name=op.f("pk_devices")),
     )
+    op.create_table(
+        "device_certificates",
+        sa.Column("serial", sa.String(length=40), nullable=False),
+        sa.Column("device", sa.String(length=63), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("by", sa.String(length=16), nullable=False),
+        sa.Column("fingerprint_sha256", sa.String(length=64), nullable=False),
+        sa.Column("issued_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("connected_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("end_reason", sa.String(length=32), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["device"], ["devices.device"], name=op.f("fk_device_certificates_device_devices")
+        ),
+        sa.PrimaryKeyConstraint("serial", name=op.f("pk_device_certificates")),
+    )
+    with op.batch_alter_table("device_certificates", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_device_certificates_device"), ["device"], unique=False)
+        batch_op.create_index(batch_op.f("ix_device_certificates_state"), ["state"], unique=False)
+
+    op.create_table(
+        "enrolment_tokens",
+        sa.Column("token_sha256", sa.String(length=64), nullable=False),
+        sa.Column("device", sa.String(length=63), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("issued_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("key_sha256", sa.String(length=64), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["device"], ["devices.device"], name=op.f("fk_enrolment_tokens_device_devices")
+        ),
+        sa.PrimaryKeyConstraint("token_sha256", name=op.f("pk_enrolment_tokens")),
+    )
+    with op.batch_alter_table("enrolment_tokens", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_enrolment_tokens_device"), ["device"], unique=False)
+        batch_op.create_index(batch_op.f("ix_enrolment_tokens_expires_at"), ["expires_at"], unique=False)
+
+    op.create_table(
+        "enrolment_refusals",
+        sa.Column("cause", sa.String(length=32), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("cause", name=op.f("pk_enrolment_refusals")),
+    )
+
+
+def _jobs() -> None:
+    op.create_table(
+        "jobs",
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
+        ),
+        sa.Column("job", sa.String(length=64), nullable=False),
+        sa.Column("operation", sa.String(length=64), nullable=False),
+        sa.Column("document", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_by", sa.String(length=64), nullable=False),
+        sa.Column("queued_expiry_s", sa.Integer(), nullable=False),
+        sa.Column("in_progress_timeout_s", sa.Integer(), nullable=False),
+        sa.Column("retries", sa.Integer(), nullable=False),
+        sa.Column("canceled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
+        sa.UniqueConstraint("job", name=op.f("uq_jobs_job")),
+    )
+    op.create_table(
+        "job_executions",
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
+        ),
+        sa.Column("job", sa.String(length=64), nullable=False),
+        sa.Column("device", sa.String(length=63), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("queued_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("retries_left", sa.Integer(), nullable=False),
+        sa.Column("told", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["device"], ["devices.device"], name=op.f("fk_job_executions_device_devices")
+        ),
+        sa.ForeignKeyConstraint(["job"], ["jobs.job"], name=op.f("fk_job_executions_job_jobs")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_job_executions")),
+        sa.UniqueConstraint("job", "device", "number", name=op.f("uq_job_executions_job")),
+    )
+    with op.batch_alter_table("job_executions", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_job_executions_deadline_at"), ["deadline_at"], unique=False)
+        batch_op.create_index("ix_job_executions_pending", ["device", "status"], unique=False)
+        batch_op.create_index(batch_op.f("ix_job_executions_told"), ["told"], unique=False)
+
+    op.create_table(
+        "diagnostics",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("device", sa.String(length=63), nullable=False),
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["device"], ["devices.device"], name=op.f("fk_diagnostics_device_devices")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_diagnostics")),
+        sa.UniqueConstraint("device", "key", name=op.f("uq_diagnostics_device")),
+    )
+    with op.batch_alter_table("diagnostics", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_diagnostics_received_at"), ["received_at"], unique=False)
+
+
+def _documents() -> None:
     op.create_table(
         "document_lookups",
         sa.Column(
@@ -98,30 +252,58 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_documents_device"), ["device"], unique=False)
         batch_op.create_index(batch_op.f("ix_documents_state"), ["state"], unique=False)
 
+
+def _parts_of_documents() -> None:
     op.create_table(
-        "enrolment_refusals",
-        sa.Column("cause", sa.String(length=32), nullable=False),
-        sa.Column("count", sa.Integer(), nullable=False),
-        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("cause", name=op.f("pk_enrolment_refusals")),
+        "document_changes",
+        sa.Column("document", sa.String(length=36), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("event", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["document"], ["documents.document"], name=op.f("fk_document_changes_document_documents")
+        ),
+        sa.PrimaryKeyConstraint("document", "number", name=op.f("pk_document_changes")),
     )
     op.create_table(
-        "jobs",
+        "document_contents",
+        sa.Column("document", sa.String(length=36), nullable=False),
+        sa.Column("part", sa.String(length=16), nullable=False),
+        sa.Column("nonce", sa.LargeBinary(), nullable=False),
+        sa.Column("ciphertext", sa.LargeBinary(), nullable=False),
+        sa.Column("purge_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["document"], ["documents.document"], name=op.f("fk_document_contents_document_documents")
+        ),
+        sa.PrimaryKeyConstraint("document", "part", name=op.f("pk_document_contents")),
+    )
+    with op.batch_alter_table("document_contents", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_document_contents_purge_at"), ["purge_at"], unique=False)
+
+    op.create_table(
+        "document_evidence",
         sa.Column(
             "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
         ),
-        sa.Column("job", sa.String(length=64), nullable=False),
-        sa.Column("operation", sa.String(length=64), nullable=False),
-        sa.Column("document", sa.JSON(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("created_by", sa.String(length=64), nullable=False),
-        sa.Column("queued_expiry_s", sa.Integer(), nullable=False),
-        sa.Column("in_progress_timeout_s", sa.Integer(), nullable=False),
-        sa.Column("retries", sa.Integer(), nullable=False),
-        sa.Column("canceled_at", sa.DateTime(timezone=True), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
-        sa.UniqueConstraint("job", name=op.f("uq_jobs_job")),
+        sa.Column("document", sa.String(length=36), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("ipp_job_id", sa.Integer(), nullable=True),
+        sa.Column("ipp_job_state", sa.Integer(), nullable=True),
+        sa.Column("reasons", sa.JSON(), nullable=False),
+        sa.Column("sheets", sa.Integer(), nullable=True),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["document"], ["documents.document"], name=op.f("fk_document_evidence_document_documents")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_document_evidence")),
     )
+    with op.batch_alter_table("document_evidence", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_document_evidence_document"), ["document"], unique=False)
+
+
+def _link() -> None:
     op.create_table(
         "link_minutes",
         sa.Column("minute", sa.DateTime(timezone=True), nullable=False),
@@ -173,18 +355,9 @@ def upgrade() -> None:
         sa.Column("moved_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("device", "boot", "lane", name=op.f("pk_link_watermarks")),
     )
-    op.create_table(
-        "operators",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(length=64), nullable=False),
-        sa.Column("password_hash", sa.String(length=255), nullable=False),
-        sa.Column("must_change_password", sa.Boolean(), nullable=False),
-        sa.Column("failures", sa.Integer(), nullable=False),
-        sa.Column("wait_until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_operators")),
-        sa.UniqueConstraint("name", name=op.f("uq_operators_name")),
-    )
+
+
+def _captions() -> None:
     op.create_table(
         "sittings",
         sa.Column("session", sa.String(length=64), nullable=False),
@@ -227,155 +400,6 @@ def upgrade() -> None:
         ),
         sa.UniqueConstraint("session", "sequence", name=op.f("uq_caption_revisions_session")),
     )
-    op.create_table(
-        "device_certificates",
-        sa.Column("serial", sa.String(length=40), nullable=False),
-        sa.Column("device", sa.String(length=63), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("by", sa.String(length=16), nullable=False),
-        sa.Column("fingerprint_sha256", sa.String(length=64), nullable=False),
-        sa.Column("issued_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("connected_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("end_reason", sa.String(length=32), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["device"], ["devices.device"], name=op.f("fk_device_certificates_device_devices")
-        ),
-        sa.PrimaryKeyConstraint("serial", name=op.f("pk_device_certificates")),
-    )
-    with op.batch_alter_table("device_certificates", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_device_certificates_device"), ["device"], unique=False)
-        batch_op.create_index(batch_op.f("ix_device_certificates_state"), ["state"], unique=False)
-
-    op.create_table(
-        "diagnostics",
-        sa.Column("id", sa.String(length=36), nullable=False),
-        sa.Column("device", sa.String(length=63), nullable=False),
-        sa.Column("key", sa.String(length=64), nullable=False),
-        sa.Column("size", sa.Integer(), nullable=False),
-        sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["device"], ["devices.device"], name=op.f("fk_diagnostics_device_devices")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_diagnostics")),
-        sa.UniqueConstraint("device", "key", name=op.f("uq_diagnostics_device")),
-    )
-    with op.batch_alter_table("diagnostics", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_diagnostics_received_at"), ["received_at"], unique=False)
-
-    op.create_table(
-        "document_changes",
-        sa.Column("document", sa.String(length=36), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("event", sa.String(length=16), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["document"], ["documents.document"], name=op.f("fk_document_changes_document_documents")
-        ),
-        sa.PrimaryKeyConstraint("document", "number", name=op.f("pk_document_changes")),
-    )
-    op.create_table(
-        "document_contents",
-        sa.Column("document", sa.String(length=36), nullable=False),
-        sa.Column("part", sa.String(length=16), nullable=False),
-        sa.Column("nonce", sa.LargeBinary(), nullable=False),
-        sa.Column("ciphertext", sa.LargeBinary(), nullable=False),
-        sa.Column("purge_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["document"], ["documents.document"], name=op.f("fk_document_contents_document_documents")
-        ),
-        sa.PrimaryKeyConstraint("document", "part", name=op.f("pk_document_contents")),
-    )
-    with op.batch_alter_table("document_contents", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_document_contents_purge_at"), ["purge_at"], unique=False)
-
-    op.create_table(
-        "document_evidence",
-        sa.Column(
-            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
-        sa.Column("document", sa.String(length=36), nullable=False),
-        sa.Column("outcome", sa.String(length=16), nullable=False),
-        sa.Column("ipp_job_id", sa.Integer(), nullable=True),
-        sa.Column("ipp_job_state", sa.Integer(), nullable=True),
-        sa.Column("reasons", sa.JSON(), nullable=False),
-        sa.Column("sheets", sa.Integer(), nullable=True),
-        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["document"], ["documents.document"], name=op.f("fk_document_evidence_document_documents")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_document_evidence")),
-    )
-    with op.batch_alter_table("document_evidence", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_document_evidence_document"), ["document"], unique=False)
-
-    op.create_table(
-        "enrolment_tokens",
-        sa.Column("token_sha256", sa.String(length=64), nullable=False),
-        sa.Column("device", sa.String(length=63), nullable=False),
-        sa.Column("kind", sa.String(length=32), nullable=False),
-        sa.Column("issued_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("key_sha256", sa.String(length=64), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["device"], ["devices.device"], name=op.f("fk_enrolment_tokens_device_devices")
-        ),
-        sa.PrimaryKeyConstraint("token_sha256", name=op.f("pk_enrolment_tokens")),
-    )
-    with op.batch_alter_table("enrolment_tokens", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_enrolment_tokens_device"), ["device"], unique=False)
-        batch_op.create_index(batch_op.f("ix_enrolment_tokens_expires_at"), ["expires_at"], unique=False)
-
-    op.create_table(
-        "job_executions",
-        sa.Column(
-            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
-        sa.Column("job", sa.String(length=64), nullable=False),
-        sa.Column("device", sa.String(length=63), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("status", sa.String(length=16), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("details", sa.JSON(), nullable=False),
-        sa.Column("queued_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("retries_left", sa.Integer(), nullable=False),
-        sa.Column("told", sa.Boolean(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["device"], ["devices.device"], name=op.f("fk_job_executions_device_devices")
-        ),
-        sa.ForeignKeyConstraint(["job"], ["jobs.job"], name=op.f("fk_job_executions_job_jobs")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_job_executions")),
-        sa.UniqueConstraint("job", "device", "number", name=op.f("uq_job_executions_job")),
-    )
-    with op.batch_alter_table("job_executions", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_job_executions_deadline_at"), ["deadline_at"], unique=False)
-        batch_op.create_index("ix_job_executions_pending", ["device", "status"], unique=False)
-        batch_op.create_index(batch_op.f("ix_job_executions_told"), ["told"], unique=False)
-
-    op.create_table(
-        "operator_sessions",
-        sa.Column("token_sha256", sa.String(length=64), nullable=False),
-        sa.Column("operator_id", sa.Integer(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["operator_id"],
-            ["operators.id"],
-            name=op.f("fk_operator_sessions_operator_id_operators"),
-            ondelete="CASCADE",
-        ),
-        sa.PrimaryKeyConstraint("token_sha256", name=op.f("pk_operator_sessions")),
-    )
-    with op.batch_alter_table("operator_sessions", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_operator_sessions_operator_id"), ["operator_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_operator_sessions_seen_at"), ["seen_at"], unique=False)
-
     op.create_table(
         "sitting_changes",
         sa.Column("session", sa.String(length=64), nullable=False),

@@ -11,6 +11,12 @@ depends_on = None
 
 def upgrade() -> None:
     """Forward."""
+    _recordings()
+    _uploads()
+    _transcripts()
+
+
+def _recordings() -> None:
     op.create_table(
         "floor_events",
         sa.Column("session", sa.String(length=64), nullable=False),
@@ -62,6 +68,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("recording", "after", "at_ms", name=op.f("pk_recording_gaps")),
     )
+
+
+def _uploads() -> None:
     op.create_table(
         "recording_segments",
         sa.Column("recording", sa.String(length=64), nullable=False),
@@ -101,6 +110,8 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_recording_uploads_device"), ["device"], unique=False)
         batch_op.create_index(batch_op.f("ix_recording_uploads_touched_at"), ["touched_at"], unique=False)
 
+
+def _transcripts() -> None:
     op.create_table(
         "transcripts",
         sa.Column(

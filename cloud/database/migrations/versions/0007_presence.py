@@ -11,6 +11,14 @@ depends_on = None
 
 def upgrade() -> None:
     """Forward."""
+    _expected_off()
+    _incidents()
+    _presence_heard()
+    _incident_members()
+    _presence_words()
+
+
+def _expected_off() -> None:
     op.create_table(
         "expected_off",
         sa.Column("scope", sa.String(length=8), nullable=False),
@@ -20,6 +28,9 @@ def upgrade() -> None:
         sa.Column("ends", sa.Integer(), autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("scope", "name", "day", "begins", "ends", name=op.f("pk_expected_off")),
     )
+
+
+def _incidents() -> None:
     op.create_table(
         "incidents",
         sa.Column(
@@ -39,6 +50,8 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_incidents_site"), ["site"], unique=False)
         batch_op.create_index(batch_op.f("ix_incidents_state"), ["state"], unique=False)
 
+
+def _presence_heard() -> None:
     op.create_table(
         "presence_ears",
         sa.Column("name", sa.String(length=63), nullable=False),
@@ -52,6 +65,9 @@ def upgrade() -> None:
         sa.Column("heard_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("device", name=op.f("pk_presence_heard")),
     )
+
+
+def _incident_members() -> None:
     op.create_table(
         "incident_members",
         sa.Column("incident", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -70,6 +86,8 @@ def upgrade() -> None:
     with op.batch_alter_table("incident_members", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_incident_members_device"), ["device"], unique=False)
 
+
+def _presence_words() -> None:
     op.create_table(
         "presence_words",
         sa.Column("device", sa.String(length=63), nullable=False),

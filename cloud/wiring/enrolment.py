@@ -1,0 +1,75 @@
+"""Enrolment: who signs, who may come in, and who is shown the door."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from fastapi import APIRouter
+
+from cloud.enrolment import api, est, members, pages
+from cloud.enrolment.door_mqtt import DoorMqtt
+from cloud.enrolment.drops import Drops
+from cloud.enrolment.est import Desk
+from cloud.enrolment.handshakes import Handshakes
+from cloud.enrolment.office import Office
+from cloud.enrolment.revocations import Revocations
+from cloud.jobs.service import Jobs
+from cloud.wiring.ground import Chore, Ground
+
+SWEEP_CERTIFICATES_S = 60.0
+DROP_CONNECTIONS_S = 1.0
+
+
+@dataclass(frozen=True)
+class Members:
+    """What enrolment is made of."""
+
+    desk: Desk
+    office: Office
+    revocations: Revocations
+    drops: Drops
+    handshakes: Handshakes
+
+
+def make(ground: Ground, jobs: Jobs) -> Members:
+    """Whoever is taken out of service has no `jobs` any more."""
+    pki_dir, broker, chosen = ground.settings.pki_dir, ground.settings.broker, ground.settings.certificates
+    revocations = Revocations(ground.sessions, pki_dir, ground.issuer)
+    door = DoorMqtt(broker, pki_dir, ground.issuer, ground.clock) if broker.tls else None
+    return Members(
+        desk=Desk(
+            ground.issuer,
+            ground.sessions,
+            ground.clock,
+            timedelta(days=chosen.device_days),
+            timedelta(days=chosen.expired_grace_days),
+        ),
+        office=Office(ground.sessions, revocations.publish, jobs.remove),
+        revocations=revocations,
+        drops=Drops(ground.sessions, revocations, door, broker.root, ground.clock),
+        handshakes=Handshakes(),
+    )
+
+
+def bootstrap_routers(ground: Ground, made: Members) -> list[APIRouter]:
+    """What the bootstrap listener serves."""
+    return [est.router(made.desk, ground.settings.pki_dir)]
+
+
+def pages_routers(made: Members) -> list[APIRouter]:
+    """Pages and API for staff."""
+    return [pages.router(made.office), api.router(made.office)]
+
+
+def chores(ground: Ground, made: Members) -> list[Chore]:
+    """Certificates that end, the list of the revoked, and connections of whoever is on it."""
+    grace = timedelta(seconds=ground.settings.certificates.superseded_grace_s)
+
+    def sweep() -> None:
+        members.sweep(ground.sessions, ground.clock(), grace)
+        made.revocations.publish(ground.clock())
+        made.handshakes.store(ground.sessions, ground.clock())
+
+    return [
+        Chore("certificates", SWEEP_CERTIFICATES_S, sweep),
+        Chore("connections", DROP_CONNECTIONS_S, made.drops.carry_out),
+    ]
