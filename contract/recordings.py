@@ -24,6 +24,9 @@ SEGMENT_BYTES_MAX = 1_400_000_000
 """One segment: two hours at 96 kHz."""
 RATE_HZ_MIN = 8_000
 RATE_HZ_MAX = 192_000
+DRIFT = 500e-6
+"""Counting samples is not further from the truth: crystals are good to 100 ppm, and timesyncd slews the
+kernel's clock by 500 ppm at most (adjtimex(2))."""
 
 RECORDING = Machine(
     "recording",
@@ -82,7 +85,9 @@ class SegmentEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One closed segment: mono 16-bit PCM in a WAV file of `size` bytes.
 
     `segment` counts 1, 2, 3 … within the recording. `start_ms` is its position since the sitting was opened;
-    what is missing between it and the segment before is `gap_before_ms`, because of `why`.
+    what is missing between it and the segment before is `gap_before_ms`, because of `why`. All its sound was
+    said at most `early_ms` before and `late_ms` after its position, by the server's clock; an older recorder
+    does not say it.
     """
 
     segment: int
@@ -93,6 +98,8 @@ class SegmentEntry(msgspec.Struct, frozen=True, kw_only=True):
     rate_hz: int
     gap_before_ms: int = 0
     why: GapReason = GapReason.NONE
+    early_ms: int | msgspec.UnsetType = msgspec.UNSET
+    late_ms: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,7 +252,9 @@ def check_segment(entry: SegmentEntry) -> None:
         raise MalformedError(f"rate_hz is {entry.rate_hz}: {RATE_HZ_MIN} to {RATE_HZ_MAX} are taken")
     if not _SHA256.fullmatch(entry.sha256):
         raise MalformedError("sha256 has 64 hexadecimal digits in lower case")
-    if not all(0 <= ms <= POSITION_MS_MAX for ms in (entry.start_ms, entry.duration_ms, entry.gap_before_ms)):
+    times = [entry.start_ms, entry.duration_ms, entry.gap_before_ms]
+    times += [ms for ms in (entry.early_ms, entry.late_ms) if ms is not msgspec.UNSET]
+    if not all(0 <= ms <= POSITION_MS_MAX for ms in times):
         raise MalformedError(f"times of a segment lie between 0 and {POSITION_MS_MAX} ms")
 
 

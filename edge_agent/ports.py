@@ -100,11 +100,15 @@ class SoundSink(Protocol):
     Positions count samples of this start of the agent. Every call returns at once and raises nothing.
     """
 
-    def sitting_told(self, told: SetSitting, position: int, at_ms: int | None) -> None:
+    def sitting_told(self, told: SetSitting, position: int, at: ServerTime | None) -> None:
         """The newest state of a sitting is in force from `position` on.
 
-        `at_ms` is the server's time there, in ms since 1970 UTC; it is always told of an open sitting.
+        `at` is the server's time there. An open sitting has none while the server has not told its time since
+        the agent started; `time_told` follows then.
         """
+
+    def time_told(self, position: int, at: ServerTime) -> None:
+        """The server has told its time for the first time since the agent started: `at` at `position`."""
 
     def heard(self, position: int, pcm: bytes) -> None:
         """The microphone gave whole 16-bit samples, the first of them at `position`."""

@@ -4,7 +4,7 @@ All times are ms since the sitting was opened.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cloud.recordings.guards import PROBABILITY_MIN, Doubt, Heard, Word, collapse, doubts
@@ -91,15 +91,20 @@ class Floor:
         return min(near)[1][-1] if near else None
 
 
-def pieces(heard: Iterable[Heard], floor: Floor) -> list[Piece]:
-    """The lines of a transcript, in order; their words are those of `heard`, loops said once."""
+def pieces(
+    heard: Iterable[Heard], floor: Floor, parted: Callable[[int, int], bool] = lambda _first, _second: False
+) -> list[Piece]:
+    """The lines of a transcript, in order; their words are those of `heard`, loops said once.
+
+    Two words are never in one line where something lies between them that was cut out: `parted` says that.
+    """
     found: list[Piece] = []
     for each in sorted(heard, key=lambda one: one.start_ms):
-        found += _lines(each, floor)
+        found += _lines(each, floor, parted)
     return found
 
 
-def _lines(heard: Heard, floor: Floor) -> Iterator[Piece]:
+def _lines(heard: Heard, floor: Floor, parted: Callable[[int, int], bool]) -> Iterator[Piece]:
     marks = doubts(heard)
     if Doubt.INAUDIBLE in marks:
         middle = (heard.start_ms + heard.end_ms) // 2
@@ -109,7 +114,8 @@ def _lines(heard: Heard, floor: Floor) -> Iterator[Piece]:
     line = _Line()
     for word in collapse(heard.words):
         seat = floor.speaker((word.start_ms + word.end_ms) // 2)
-        if line.words and (seat != line.seat or line.breaks_before(word)):
+        apart = bool(line.words) and parted(line.words[-1].start_ms, word.start_ms)
+        if line.words and (seat != line.seat or apart or line.breaks_before(word)):
             yield line.piece(marks)
             line = _Line()
         line.seat = seat

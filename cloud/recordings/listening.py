@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import obstore
 from obstore.exceptions import NotFoundError
@@ -30,15 +31,30 @@ class OutOfRangeError(Exception):
         self.size = size
 
 
-def listen_key(recording: str) -> str:
-    """Where the copy that people listen to is in the object store."""
-    return f"listen/{recording}.ogg"
+def listen_key(recording: str, cut: str = "") -> str:
+    """Where the copy that people listen to is in the object store; `cut` is what `closed.Cut.signature` says.
+
+    A copy in which something is heard that is to be cut out now has another key, and is never found.
+    """
+    return f"listen/{recording}/{cut}.ogg" if cut else f"listen/{recording}.ogg"
 
 
-def size_of(store: ObjectStore, recording: str) -> int | None:
-    """Its size in bytes; None where there is none yet."""
+def replace(store: ObjectStore, recording: str, cut: str, path: Path) -> None:
+    """Put the copy at `path` in the place of all that were made before."""
+    key = listen_key(recording, cut)
+    obstore.put(store, key, path)
+    before = [each["path"] for page in obstore.list(store, f"listen/{recording}") for each in page]
+    for old in {*before, listen_key(recording)} - {key}:
+        try:
+            obstore.delete(store, old)
+        except (NotFoundError, FileNotFoundError):
+            continue  # there was none that is whole
+
+
+def size_of(store: ObjectStore, key: str) -> int | None:
+    """The size of a copy in bytes; None where there is none yet."""
     try:
-        return int(obstore.head(store, listen_key(recording))["size"])
+        return int(obstore.head(store, key)["size"])
     except (NotFoundError, FileNotFoundError):
         return None
 
@@ -67,12 +83,12 @@ def part_of(header: str | None, size: int) -> Part | None:
     return Part(start, min(end, start + RANGE_BYTES_MAX), size)
 
 
-def read(store: ObjectStore, recording: str, part: Part) -> bytes:
+def read(store: ObjectStore, key: str, part: Part) -> bytes:
     """Those bytes."""
-    return bytes(obstore.get_range(store, listen_key(recording), start=part.start, end=part.end))
+    return bytes(obstore.get_range(store, key, start=part.start, end=part.end))
 
 
-def pieces(store: ObjectStore, recording: str, size: int) -> Iterator[bytes]:
+def pieces(store: ObjectStore, key: str, size: int) -> Iterator[bytes]:
     """The whole copy, a piece at a time."""
     for start in range(0, size, RANGE_BYTES_MAX):
-        yield read(store, recording, Part(start, min(start + RANGE_BYTES_MAX, size), size))
+        yield read(store, key, Part(start, min(start + RANGE_BYTES_MAX, size), size))

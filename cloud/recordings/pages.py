@@ -15,7 +15,7 @@ from cloud.database.models.captions import Sitting
 from cloud.database.models.recordings import Recording
 from cloud.operators.access import audit, current_operator
 from cloud.operators.roles import Area, belongs_to
-from cloud.recordings import listening, views, webvtt, wording
+from cloud.recordings import listening, runs, views, webvtt, wording
 from cloud.recordings.cards import Card
 from cloud.recordings.orders import Orders
 from cloud.web.pages import render
@@ -44,6 +44,10 @@ class Desk:
         if found is None:
             raise HTTPException(404)
         return found
+
+    def copy(self, database: Session, recording: str) -> str:
+        """The key of the copy in which nothing is heard that is to be cut out now."""
+        return listening.listen_key(recording, runs.audible(database, recording).signature)
 
     def draft(self, database: Session, recording: str) -> tuple[views.Draft, Sitting]:
         """The newest draft of a recording.
@@ -104,7 +108,7 @@ def _show(desk: Desk) -> Callable[..., Any]:
                 draft=views.draft(database, row, sitting.opened_at or row.created_at),
                 progress=state,
                 may_ask=views.may_ask(row, state),
-                sound=listening.size_of(desk.store, recording) is not None,
+                sound=listening.size_of(desk.store, desk.copy(database, recording)) is not None,
                 measured=desk.card.languages.get(row.lang),
                 card=desk.card,
                 every_s=PROGRESS_EVERY_S,
@@ -145,7 +149,8 @@ def _sound(desk: Desk) -> Callable[..., Any]:
         """The copy to listen to (Ogg/Opus); ranges are answered with at most 1 MiB (206)."""
         with reading() as database:
             desk.find(database, recording)
-        size = listening.size_of(desk.store, recording)
+            key = desk.copy(database, recording)
+        size = listening.size_of(desk.store, key)
         if size is None:
             raise HTTPException(404)
         headers = {"Accept-Ranges": "bytes", "Cache-Control": "private, no-cache"}
@@ -154,12 +159,12 @@ def _sound(desk: Desk) -> Callable[..., Any]:
         except listening.OutOfRangeError:
             return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{size}"})
         if part is None:
-            whole = listening.pieces(desk.store, recording, size)
+            whole = listening.pieces(desk.store, key, size)
             return StreamingResponse(
                 whole, media_type="audio/ogg", headers=headers | {"Content-Length": str(size)}
             )
         return Response(
-            listening.read(desk.store, recording, part),
+            listening.read(desk.store, key, part),
             206,
             headers | {"Content-Range": f"bytes {part.start}-{part.end - 1}/{size}"},
             "audio/ogg",

@@ -1,16 +1,19 @@
 """Runs of transcription in the database: begun, advanced, ended; each change in the caller's transaction."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from cloud.database.models.captions import Sitting, SittingChange
 from cloud.database.models.recordings import FloorTurn, Recording, RecordingSegment, Transcript
 from cloud.database.models.recordings import TranscriptPiece as PieceRow
 from cloud.database.models.transcription import TranscriptionRun, TranscriptionStretch
 from cloud.errors import RefusedError
+from cloud.recordings import closed
+from cloud.recordings.closed import Cut, Shut, Turned
 from cloud.recordings.guards import Heard
 from cloud.recordings.joining import FloorChange, Piece
 from cloud.recordings.stretches import Segment, Stretch
@@ -100,6 +103,26 @@ def stretches(database: Session, run: TranscriptionRun) -> Sequence[Transcriptio
     ).all()
 
 
+def shut(database: Session, session: str) -> list[Shut]:
+    """When a sitting was not open to the public."""
+    opened_at = database.scalar(sa.select(Sitting.opened_at).where(Sitting.session == session))
+    if opened_at is None:
+        return closed.shut([])
+    rows = database.execute(
+        sa.select(SittingChange.at, SittingChange.state)
+        .where(SittingChange.session == session)
+        .order_by(SittingChange.version)
+    )
+    return closed.shut(Turned((at - opened_at) / timedelta(milliseconds=1), state) for at, state in rows)
+
+
+def audible(database: Session, recording: str) -> Cut:
+    """What may be heard of a recording."""
+    session = database.scalar(sa.select(Recording.session).where(Recording.recording == recording))
+    assert session is not None, "a recording is of a sitting"
+    return closed.cut(segments(database, recording), shut(database, session))
+
+
 def segments(database: Session, recording: str) -> list[Segment]:
     """The stored segments, in the order of the sound."""
     rows = database.scalars(
@@ -108,15 +131,25 @@ def segments(database: Session, recording: str) -> list[Segment]:
         .order_by(RecordingSegment.segment)
     )
     return [
-        Segment(row.segment, row.start_ms, row.duration_ms, row.size, row.sha256, row.object_key)
+        Segment(
+            row.segment,
+            row.start_ms,
+            row.duration_ms,
+            row.size,
+            row.sha256,
+            row.object_key,
+            row.early_ms,
+            row.late_ms,
+        )
         for row in rows
     ]
 
 
 def floor(database: Session, session: str) -> list[FloorChange]:
-    """Who took and gave back the floor of a sitting."""
+    """Who took and gave back the floor of a sitting, as far as it was open."""
     rows = database.scalars(sa.select(FloorTurn).where(FloorTurn.session == session))
-    return [FloorChange(row.at_ms, row.seat, row.taken) for row in rows]
+    changes = [FloorChange(row.at_ms, row.seat, row.taken) for row in rows]
+    return closed.floor_of_the_open(changes, shut(database, session))
 
 
 def begin(database: Session, run: TranscriptionRun, now: datetime) -> Recording:
@@ -142,6 +175,22 @@ def plan(database: Session, run: TranscriptionRun, found: Sequence[Stretch], now
             )
         )
     run.stretches, run.updated_at = len(found), now
+
+
+def as_planned(database: Session, run: TranscriptionRun, sound: Cut, now: datetime) -> bool:
+    """Whether the stretches are those of `sound`; if not, they are thrown away, and the run prepares anew.
+
+    What may be heard changes only where a sitting changes after its recording has arrived, or where the run
+    was planned by a release that did not cut.
+    """
+    planned = stretches(database, run)
+    if (planned[-1].end_ms if planned else 0) == sound.total_ms:
+        return True
+    for row in planned:
+        database.delete(row)
+    run.stretches, run.updated_at = None, now
+    database.flush()
+    return False
 
 
 def heard(database: Session, run: TranscriptionRun) -> list[Heard]:

@@ -7,6 +7,7 @@ import hashlib
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from obstore.exceptions import NotFoundError
 from obstore.store import ObjectStore
 
 from cloud.errors import RefusedError
+from cloud.recordings.closed import Part
 from cloud.recordings.stretches import FRAME_MS, Segment, Stretch
 from cloud.recordings.turns import Reason
 from contract.recordings import RATE_HZ_MAX, RATE_HZ_MIN
@@ -93,23 +95,27 @@ def wave(head: bytes, size: int) -> Wave:
     raise ValueError("has no samples")
 
 
-def look(store: ObjectStore, segments: Sequence[Segment], listen: "ListenCopy") -> tuple[list[float], int]:
-    """Read everything once: hold it against its digests, and make the copy that people listen to.
+def look(store: ObjectStore, parts: Sequence[Part], listen: "ListenCopy") -> tuple[list[float], int]:
+    """Read every segment of the parts once: hold it against its digest, and copy the parts for listeners.
 
-    Gives the loudness of each `FRAME_MS` and the length in ms.
+    Gives the loudness of each `FRAME_MS` of the parts and their length in ms.
 
     Raises:
         SoundError: a segment is missing, changed, or no sound that we read.
     """
     levels = _Levels()
-    for segment in segments:
+    for segment, group in groupby(parts, key=lambda part: part.segment):
         digest = hashlib.sha256()
         found = _head(store, segment)
+        wanted = [_place(part, 0, part.duration_ms, found) for part in group]
         frames = 0
         for pcm in _samples(store, segment, found, 0, found.size, digest):
+            for first, last in wanted:
+                piece = pcm[max(first // _BYTES - frames, 0) : max(last // _BYTES - frames, 0)]
+                if len(piece):
+                    levels.take(piece, found.rate_hz)
+                    listen.take(piece, found.rate_hz)
             frames += len(pcm)
-            levels.take(pcm, found.rate_hz)
-            listen.take(pcm, found.rate_hz)
         if digest.hexdigest() != segment.sha256:
             raise SoundError(Reason.CHANGED, segment.number, "is not what was uploaded")
         length_ms = frames * 1000 // found.rate_hz
@@ -117,11 +123,11 @@ def look(store: ObjectStore, segments: Sequence[Segment], listen: "ListenCopy") 
             raise SoundError(
                 Reason.FORMAT, segment.number, f"lasts {length_ms} ms, not {segment.duration_ms}"
             )
-    return levels.found, sum(segment.duration_ms for segment in segments)
+    return levels.found, sum(part.duration_ms for part in parts)
 
 
-def read(store: ObjectStore, segments: Sequence[Segment], stretch: Stretch) -> Samples:
-    """The samples of a stretch at `ENGINE_HZ`, in [-1, 1].
+def read(store: ObjectStore, parts: Sequence[Part], stretch: Stretch) -> Samples:
+    """The samples of a stretch of the parts at `ENGINE_HZ`, in [-1, 1].
 
     Raises:
         SoundError: a segment is missing or no sound that we read.
@@ -129,21 +135,26 @@ def read(store: ObjectStore, segments: Sequence[Segment], stretch: Stretch) -> S
     resampled = _Resampler(ENGINE_HZ)
     blocks = []
     at_ms = 0
-    for segment in segments:
+    for part in parts:
         begins = max(stretch.start_ms - at_ms, 0)
-        ends = min(stretch.end_ms - at_ms, segment.duration_ms)
-        at_ms += segment.duration_ms
+        ends = min(stretch.end_ms - at_ms, part.duration_ms)
+        at_ms += part.duration_ms
         if begins >= ends:
             continue
-        found = _head(store, segment)
-        first = min(begins * found.rate_hz // 1000 * _BYTES, found.size)
-        last = min(ends * found.rate_hz // 1000 * _BYTES, found.size)
-        if ends == segment.duration_ms:
-            last = found.size
-        for pcm in _samples(store, segment, found, first, last, None):
+        found = _head(store, part.segment)
+        first, last = _place(part, begins, ends, found)
+        for pcm in _samples(store, part.segment, found, first, last, None):
             blocks += resampled.take(pcm, found.rate_hz)
     blocks += resampled.rest()
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+
+def _place(part: Part, begins: int, ends: int, found: Wave) -> tuple[int, int]:
+    """The bytes of the samples from `begins` to `ends` ms of the part; the last part has all that is left."""
+    first, last = (
+        min((part.skip_ms + ms) * found.rate_hz // 1000 * _BYTES, found.size) for ms in (begins, ends)
+    )
+    return first, found.size if part.skip_ms + ends == part.segment.duration_ms else last
 
 
 class ListenCopy:

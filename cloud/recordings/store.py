@@ -5,6 +5,7 @@ Every function works in the caller's transaction.
 
 from datetime import datetime
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -77,6 +78,8 @@ def announce(session: Session, recording: str, entry: SegmentEntry) -> Recording
             sha256=entry.sha256,
             gap_before_ms=entry.gap_before_ms,
             why=entry.why.value,
+            early_ms=None if entry.early_ms is msgspec.UNSET else entry.early_ms,
+            late_ms=None if entry.late_ms is msgspec.UNSET else entry.late_ms,
             object_key="",
             corrupted=0,
         )

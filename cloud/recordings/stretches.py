@@ -21,7 +21,10 @@ QUIET_FRAMES = 5
 
 @dataclass(frozen=True)
 class Segment:
-    """One stored segment; `start_ms` is when it begins in the sitting."""
+    """One stored segment; `start_ms` is when it begins in the sitting.
+
+    It was said up to `early_ms` before and `late_ms` after that; None where its recorder does not say.
+    """
 
     number: int
     start_ms: int
@@ -29,6 +32,8 @@ class Segment:
     size: int
     sha256: str
     key: str
+    early_ms: int | None = None
+    late_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def _quietest(sums: Sequence[float], wish_ms: int, slack_ms: int) -> int:
 
 
 class Timeline:
-    """How positions in the sound and times of the sitting belong together; `spans` are its segments."""
+    """How positions in the sound and times of the sitting belong together."""
 
     def __init__(self, spans: Iterable[tuple[int, int]]) -> None:
         """Each span is `(start_ms, duration_ms)`, start in time of the sitting, in the order of the sound."""
@@ -83,8 +88,9 @@ class Timeline:
             assert duration_ms >= 0
             # A recorder's clock may have been set back: time never runs backwards in what people read.
             start_ms = max(start_ms, until)
-            self._sitting.append(start_ms)
-            self._audio.append(at)
+            if not self._audio or start_ms > until:
+                self._sitting.append(start_ms)
+                self._audio.append(at)
             at, until = at + duration_ms, start_ms + duration_ms
         self.total_ms = at
         self._until = until
@@ -96,6 +102,14 @@ class Timeline:
         audio_ms = min(max(audio_ms, 0), self.total_ms)
         index = max(bisect_right(self._audio, audio_ms) - 1, 0)
         return self._sitting[index] + audio_ms - self._audio[index]
+
+    def until(self, start_ms: int, end_ms: int) -> int:
+        """When what lies from `start_ms` to `end_ms` of the sound was over: in the sound without a gap that
+        it begins in, because nobody speaks on over a pause.
+        """
+        index = bisect_right(self._audio, min(max(start_ms, 0), self.total_ms))
+        following = self._audio[index] if index < len(self._audio) else self.total_ms
+        return self.sitting(start_ms) + max(0, min(end_ms, following) - max(start_ms, 0))
 
     def audio(self, sitting_ms: int) -> int:
         """Where in the sound it is; a time in a pause is where the sound goes on."""

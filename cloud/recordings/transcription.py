@@ -14,18 +14,17 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
-import obstore
 from dbos import DBOS, DBOSConfiguredInstance, error
 from obstore.store import ObjectStore
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.database.engine import for_reading
 from cloud.database.models.transcription import TranscriptionStretch
-from cloud.recordings import runs, sound, stretches, turns
+from cloud.recordings import listening, runs, sound, stretches, turns
 from cloud.recordings.cards import Card
+from cloud.recordings.closed import Cut
 from cloud.recordings.guards import Heard
 from cloud.recordings.joining import Floor, pieces
-from cloud.recordings.listening import listen_key
 from cloud.recordings.queue import CLASS, INSTANCE
 from cloud.recordings.sound import ListenCopy, Samples, SoundError
 from cloud.recordings.stretches import Timeline
@@ -94,11 +93,12 @@ class Transcription(DBOSConfiguredInstance):
             if run.state not in turns.OPEN or run.stretches is not None:
                 return self._next(database, recording, attempt)
             lang = runs.begin(database, run, bench.clock()).lang
-            segments = runs.segments(database, recording)
-        if not segments:
-            return self._end(recording, attempt, "fail", Reason.EMPTY)
+            heard = runs.audible(database, recording)
+        if not heard.parts:
+            reason = Reason.CLOSED if heard.removed else Reason.EMPTY
+            return self._end(recording, attempt, "fail", reason)
         try:
-            levels, total_ms = self._look(recording, segments)
+            levels, total_ms = self._look(recording, heard)
         except SoundError as broken:
             log.warning("recording_unreadable", extra={"recording": recording, "reason": str(broken)})
             return self._end(recording, attempt, "fail", broken.reason, broken.segment)
@@ -117,12 +117,12 @@ class Transcription(DBOSConfiguredInstance):
                 database.flush()
             return self._next(database, recording, attempt)
 
-    def _look(self, recording: str, segments: list[stretches.Segment]) -> tuple[list[float], int]:
+    def _look(self, recording: str, heard: Cut) -> tuple[list[float], int]:
         with tempfile.TemporaryDirectory(prefix="listen-") as folder:
             path = Path(folder) / "listen.ogg"
             with ListenCopy(path) as copy:
-                looked = sound.look(self._bench.store, segments, copy)
-            obstore.put(self._bench.store, listen_key(recording), path)
+                looked = sound.look(self._bench.store, heard.parts, copy)
+            listening.replace(self._bench.store, recording, heard.signature, path)
         return looked
 
     @DBOS.step(retries_allowed=True, max_attempts=ATTEMPTS, interval_seconds=RETRY_S)
@@ -134,13 +134,15 @@ class Transcription(DBOSConfiguredInstance):
             row = database.get(TranscriptionStretch, (recording, attempt, number))
             if run.state not in turns.OPEN or row is None or row.heard is not None:
                 return self._next(database, recording, attempt)
+            audible = runs.audible(database, recording)
+            if not runs.as_planned(database, run, audible, bench.clock()):
+                return self._next(database, recording, attempt)
             row.begun += 1
             stretch = stretches.Stretch(row.start_ms, row.end_ms)
-            segments = runs.segments(database, recording)
             lang = runs.begin(database, run, bench.clock()).lang
         assert bench.engine is not None, "a run without a model was refused"
         try:
-            samples = sound.read(bench.store, segments, stretch)
+            samples = sound.read(bench.store, audible.parts, stretch)
         except SoundError as broken:
             return self._end(recording, attempt, "fail", broken.reason, broken.segment)
         heard = [_moved(each, stretch) for each in bench.engine.hear(samples, lang)]
@@ -162,12 +164,13 @@ class Transcription(DBOSConfiguredInstance):
         with bench.sessions.begin() as database:
             run = runs.load(database, recording, attempt)
             if run.state in turns.OPEN:
+                audible = runs.audible(database, recording)
+                if not runs.as_planned(database, run, audible, bench.clock()):
+                    return self._next(database, recording, attempt)
                 session = runs.begin(database, run, bench.clock()).session
-                timeline = Timeline(
-                    (each.start_ms, each.duration_ms) for each in runs.segments(database, recording)
-                )
+                timeline = Timeline(audible.spans)
                 heard = [_timed(each, timeline) for each in runs.heard(database, run)]
-                lines = pieces(heard, Floor(runs.floor(database, session)))
+                lines = pieces(heard, Floor(runs.floor(database, session)), audible.breaks_between)
                 runs.draft(database, run, lines, model=bench.model, now=bench.clock())
             state = run.state
         log.info("draft_written", extra={"recording": recording, "attempt": attempt})
@@ -202,19 +205,27 @@ class Transcription(DBOSConfiguredInstance):
 
 def _moved(heard: Heard, stretch: stretches.Stretch) -> Heard:
     """From ms of the stretch to ms of the sound; nothing reaches beyond the stretch."""
-    return _mapped(heard, lambda ms: min(stretch.start_ms + ms, stretch.end_ms))
+
+    def place(start_ms: int, end_ms: int) -> tuple[int, int]:
+        begin_ms, until_ms = stretch.start_ms + start_ms, stretch.start_ms + end_ms
+        return min(begin_ms, stretch.end_ms), min(until_ms, stretch.end_ms)
+
+    return _mapped(heard, place)
 
 
 def _timed(heard: Heard, timeline: Timeline) -> Heard:
-    """From ms of the sound to ms of the sitting."""
-    return _mapped(heard, timeline.sitting)
+    """From ms of the sound to ms of the sitting; nothing reaches over a pause."""
+
+    def place(start_ms: int, end_ms: int) -> tuple[int, int]:
+        return timeline.sitting(start_ms), timeline.until(start_ms, end_ms)
+
+    return _mapped(heard, place)
 
 
-def _mapped(heard: Heard, place: Callable[[int], int]) -> Heard:
-    words = tuple(
-        msgspec.structs.replace(word, start_ms=place(word.start_ms), end_ms=place(word.end_ms))
-        for word in heard.words
-    )
-    return msgspec.structs.replace(
-        heard, start_ms=place(heard.start_ms), end_ms=place(heard.end_ms), words=words
-    )
+def _mapped(heard: Heard, place: Callable[[int, int], tuple[int, int]]) -> Heard:
+    words = []
+    for word in heard.words:
+        start_ms, end_ms = place(word.start_ms, word.end_ms)
+        words.append(msgspec.structs.replace(word, start_ms=start_ms, end_ms=end_ms))
+    start_ms, end_ms = place(heard.start_ms, heard.end_ms)
+    return msgspec.structs.replace(heard, start_ms=start_ms, end_ms=end_ms, words=tuple(words))

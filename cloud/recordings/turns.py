@@ -29,6 +29,8 @@ class Reason(StrEnum):
     """The model's card says nothing about the language, and the settings do not allow it."""
     NO_MODEL = "no-model"
     EMPTY = "empty"
+    CLOSED = "closed"
+    """All that was recorded was cut out: nothing was said while the sitting was open."""
     MISSING = "missing"
     """A segment is not in the object store."""
     CHANGED = "changed"

@@ -16,6 +16,7 @@ MEDIA = "application/offset+octet-stream"
 METADATA_LENGTH_MAX = 4096
 """Characters of one `Upload-Metadata`."""
 DIGITS_MAX = 15
+NUMBERS = ("segment", "start_ms", "duration_ms", "rate_hz", "gap_before_ms", "early_ms", "late_ms")
 
 
 class Announced(msgspec.Struct, frozen=True):
@@ -34,11 +35,7 @@ def announced(metadata: str, length: int) -> Announced:
         MalformedError: the metadata is not tus's, lacks something, or is out of the contract's limits.
     """
     found = _pairs(metadata)
-    numbers = {
-        key: _number(key, value)
-        for key, value in found.items()
-        if key in ("segment", "start_ms", "duration_ms", "rate_hz", "gap_before_ms")
-    }
+    numbers = {key: _number(key, value) for key, value in found.items() if key in NUMBERS}
     try:
         entry = msgspec.convert(found | numbers | {"size": length}, SegmentEntry)
     except msgspec.ValidationError as error:

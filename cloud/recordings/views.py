@@ -14,6 +14,7 @@ from cloud.database.models.captions import Sitting
 from cloud.database.models.recordings import Recording, Transcript, TranscriptPiece
 from cloud.database.models.transcription import TranscriptionRun
 from cloud.recordings import runs
+from cloud.recordings.closed import FOR_EVER_MS
 from cloud.recordings.joining import Speaking, speaking
 from cloud.recordings.stretches import Timeline
 from cloud.recordings.turns import OPEN
@@ -63,6 +64,14 @@ class Line:
 
 
 @dataclass(frozen=True)
+class ClosedPart:
+    """A time in which the public was excluded; `until` is None while it lasts."""
+
+    at: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True)
 class Spoken:
     """How long somebody spoke."""
 
@@ -80,11 +89,18 @@ class Spoken:
 
 @dataclass(frozen=True)
 class Draft:
-    """The newest transcript of a recording."""
+    """The newest transcript of a recording, without what may have been said in closed parts and breaks."""
 
     transcript: Transcript
     lines: Sequence[Line]
+    closed: Sequence[ClosedPart]
     spoken: Sequence[Spoken]
+
+    @property
+    def told(self) -> list[Line | ClosedPart]:
+        """Lines and closed parts in the order in which they happened."""
+        found: list[Line | ClosedPart] = [*self.closed, *self.lines]
+        return sorted(found, key=lambda each: each.at)
 
 
 def listed(database: Session) -> list[Entry]:
@@ -120,7 +136,10 @@ def may_ask(recording: Recording, state: Progress) -> bool:
 
 
 def draft(database: Session, recording: Recording, opened_at: datetime) -> Draft | None:
-    """The newest transcript with its speakers; None where there is none yet."""
+    """The newest transcript with its speakers; None where there is none yet.
+
+    Its lines are cut once more, because a draft that an older release wrote holds all that was recorded.
+    """
     transcript = database.scalar(
         sa.select(Transcript)
         .where(Transcript.recording == recording.recording)
@@ -135,13 +154,25 @@ def draft(database: Session, recording: Recording, opened_at: datetime) -> Draft
         .order_by(TranscriptPiece.number)
     ).all()
     members = roster(database, recording.device)
-    timeline = Timeline(
-        (each.start_ms, each.duration_ms) for each in runs.segments(database, recording.recording)
-    )
-    lines = _lines(rows, members, timeline, opened_at)
+    sound = runs.audible(database, recording.recording)
+    rows = [row for row in rows if sound.shows(row.start_ms, row.end_ms)]
+    lines = _lines(rows, members, Timeline(sound.spans), opened_at)
     figures = speaking([(row.seat, row.start_ms, row.end_ms, int(row.marks["words"])) for row in rows])
     spoken = [Spoken(each.seat, members.get(each.seat or ""), each) for each in figures]
-    return Draft(transcript, lines, spoken)
+    return Draft(transcript, lines, closed_parts(database, recording.session, opened_at), spoken)
+
+
+def closed_parts(database: Session, session: str, opened_at: datetime) -> list[ClosedPart]:
+    """When the public was excluded from a sitting, in order."""
+
+    def moment(ms: int) -> datetime | None:
+        return opened_at + timedelta(milliseconds=ms) if ms < FOR_EVER_MS else None
+
+    return [
+        ClosedPart(opened_at + timedelta(milliseconds=each.begin_ms), moment(each.end_ms))
+        for each in runs.shut(database, session)
+        if each.closed
+    ]
 
 
 def roster(database: Session, device: str) -> Mapping[str, Seat]:

@@ -43,6 +43,7 @@ REASONS = {
     ),
     Reason.NO_MODEL: N_("The workers have no speech model. An administrator names one in the settings."),
     Reason.EMPTY: N_("The recording has no sound."),
+    Reason.CLOSED: N_("All its sound is of closed parts and breaks; that is neither heard nor written."),
     Reason.MISSING: N_("A part of the sound is missing on the server. Ask an administrator to restore it."),
     Reason.CHANGED: N_(
         "A part of the sound is not what the recorder sent. Ask an administrator to restore it."

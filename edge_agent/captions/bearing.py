@@ -7,9 +7,7 @@ tells its time with each answer to a request for a job; the answer bounds it fro
 import math
 from dataclasses import dataclass
 
-DRIFT = 500e-6
-"""A microphone's clock and the kernel's together are not further from the truth: crystals are good to 100
-ppm, and timesyncd slews by 500 ppm at most (adjtimex(2))."""
+from contract.recordings import DRIFT
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ hears the sound from the end of the last final line on.
 
 What is said is dated by the server's clock, never by the device's own. Before the server has told its time,
 which it does with the first answer on a connection, nothing is recognised: words that cannot be dated could
-be of a part that was closed meanwhile.
+be of a part that was closed meanwhile. What is said until then is recorded all the same, and dated later.
 """
 
 from collections import deque
@@ -124,12 +124,20 @@ Event = (
 class TellSitting:
     """Tell those who follow the microphone too that this is the state of a sitting now.
 
-    `at_ms` is the server's time at `position`, in ms since 1970 UTC; always known if the sitting is open.
+    `at` is the server's time at `position`; None where it is not known yet, and where nobody needs it.
     """
 
     told: SetSitting
     position: int
-    at_ms: int | None
+    at: Moment | None
+
+
+@dataclass(frozen=True)
+class TellTime:
+    """Tell them what the server's time was at `position`: it is known from now on."""
+
+    position: int
+    at: Moment
 
 
 @dataclass(frozen=True)
@@ -205,6 +213,7 @@ class Answer:
 
 Effect = (
     TellSitting
+    | TellTime
     | Remember
     | StartMicrophone
     | KeepSound
@@ -281,7 +290,7 @@ class Captioner:
                 closed = [sitting.told for sitting in self._sittings.values() if sitting.told.state != OPEN]
                 effects = [StartMicrophone(), *(TellSitting(told, 0, None) for told in closed)]
                 if self._sittings and self._current().told.state == OPEN:
-                    effects.append(Note("time_awaited", {"session": self._current().told.session}))
+                    effects += self._tell_open(self._current().told, 0)
             case TimeTold(position, moment):
                 effects = self._time_told(position, moment, now)
             case SittingSet():
@@ -324,18 +333,21 @@ class Captioner:
     def _time_told(self, position: int, moment: Moment, now: Instant) -> list[Effect]:
         waited = not self._bearing.known
         self._bearing.tell(position, moment)
-        if not waited or not self._sittings or self._current().told.state != OPEN:
+        if not waited:
             return []
+        effects: list[Effect] = [TellTime(position, self._bearing.at(position))]
+        if not self._sittings or self._current().told.state != OPEN:
+            return effects
         told = self._current().told
-        return [*self._tell_open(told, position), *self._listen(told, position, now)]
+        return [*effects, *self._tell_open(told, position), *self._listen(told, position, now)]
 
     def _tell_open(self, told: SetSitting, position: int) -> list[Effect]:
-        """The open sitting has the microphone from `position` on, if that can be dated."""
+        """The open sitting has the microphone from `position` on; a recording can be dated later."""
         if not self._bearing.known:
-            return [Note("time_awaited", {"session": told.session})]
+            return [Note("time_awaited", {"session": told.session}), TellSitting(told, position, None)]
         if told.changed_at is not msgspec.UNSET:
             self._bearing.not_before(position, told.changed_at)
-        return [TellSitting(told, position, self._bearing.at(position).earliest_ms)]
+        return [TellSitting(told, position, self._bearing.at(position))]
 
     def _set_sitting(self, event: SittingSet, now: Instant) -> list[Effect]:
         told = event.told

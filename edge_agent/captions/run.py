@@ -240,9 +240,12 @@ class Captions:
         self, effect: core.Effect, asked: asyncio.Future[str] | None, failed: UnavailableError | None
     ) -> None:
         match effect:
-            case core.TellSitting(told, position, at_ms):
+            case core.TellSitting(told, position, at):
                 if self._sink is not None:
-                    self._sink.sitting_told(told, position, at_ms)
+                    self._sink.sitting_told(told, position, None if at is None else _server_time(at))
+            case core.TellTime(position, at):
+                if self._sink is not None:
+                    self._sink.time_told(position, _server_time(at))
             case core.Remember(memory):
                 await asyncio.to_thread(self._file.save, memory)
                 self._saved = True
@@ -390,6 +393,10 @@ def _answer(effect: core.Answer, asked: asyncio.Future[str] | None, failed: Unav
         asked.set_exception(failed)
     else:
         asked.set_result(effect.sentence)
+
+
+def _server_time(at: Moment) -> ServerTime:
+    return ServerTime(at.earliest_ms, at.latest_ms)
 
 
 def _reason(error: BaseException) -> str:

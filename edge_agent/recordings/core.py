@@ -25,10 +25,12 @@ from contract.recordings import (
     SegmentEntry,
     recording_id,
 )
+from edge_agent.ports import ServerTime
 from edge_agent.recordings import messages as m
+from edge_agent.recordings.dating import Known, date
 from edge_agent.recordings.floor import Floor
 from edge_agent.recordings.messages import Effect, Event, Instant
-from edge_agent.recordings.records import Kept, Record, Segment
+from edge_agent.recordings.records import Kept, Record, Segment, stopped
 from edge_agent.recordings.uploading import Chance, Uploading
 
 OPEN = "open"
@@ -36,6 +38,10 @@ ENDED = "ended"
 SAMPLE_BYTES = 2
 OPEN_GUARD_MS = 250
 """A block that comes after the opening may hold sound from before it: so much is left out."""
+BLOCK_MS_MAX = 1_000
+"""A segment is ended by the block with which it is full."""
+UNDATED_S_MAX = 12 * 3600
+"""Without the server's time nobody knows whether a sitting is still held; none lasts longer than a day."""
 LOOK_AGAIN_S = 30.0
 """A full disk is looked at so often."""
 RESEND_S = 5.0
@@ -58,12 +64,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class _Sitting:
-    """The sitting that is recorded now: its time at the microphone's sample `anchor` is `zero_ms`."""
+    """The sitting that is recorded now: its time at the microphone's sample `anchor` is `zero_ms`.
+
+    Before the server has told its time, `known` is None and `zero_ms` is where the sound would follow on.
+    """
 
     recording: str
     session: str
+    opened_at: int
     anchor: int
     zero_ms: int
+    known: Known | None
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,7 @@ class Recorder:
         self._rate = limits.rate_hz
         self._records: dict[str, Record] = {}
         self._sitting: _Sitting | None = None
+        self._time: Known | None = None
         self._open: _Open | None = None
         self._broken: dict[tuple[str, int], None] = {}
         self._ending: set[str] = set()
@@ -126,6 +138,8 @@ class Recorder:
         """What to do, in this order."""
         effects = self._decide(event, now)
         effects += self._floor_part(event, now)
+        if self._time is None:
+            effects = self._floor.waiting(effects)
         effects += self._tell_news(now)
         effects += self._uploading.next(self._records.values(), now)
         assert self._open is None or (self._sitting is not None and not self._full)
@@ -141,8 +155,10 @@ class Recorder:
         match event:
             case m.Started(records):
                 return self._started(records)
-            case m.SittingTold(told, position, at_ms):
-                return self._sitting_told(told, position, at_ms)
+            case m.SittingTold(told, position, at):
+                return self._sitting_told(told, position, at)
+            case m.TimeTold(position, at):
+                return self._time_told(Known(position, at, self._rate))
             case m.Sound(position, samples):
                 return self._sound(position, samples)
             case m.SoundDropped(position):
@@ -181,6 +197,7 @@ class Recorder:
 
     def _started(self, records: tuple[Record, ...]) -> list[Effect]:
         """What was open when the agent stopped is closed as it is; the rest goes on."""
+        records = tuple(stopped(record) for record in records)
         self._records = {record.recording: record for record in records}
         effects: list[Effect] = [m.LookAtSpace()]
         for record in records:
@@ -196,33 +213,67 @@ class Recorder:
 
     # The sitting
 
-    def _sitting_told(self, told: SetSitting, position: int, at_ms: int | None) -> list[Effect]:
+    def _sitting_told(self, told: SetSitting, position: int, at: ServerTime | None) -> list[Effect]:
         name = recording_id(told.session, told.channel)
         held = self._sitting is not None and self._sitting.recording == name
         if told.state == OPEN:
             if held:
                 return []
-            assert at_ms is not None, "an open sitting is told with the server's time"
-            return [*self._interrupt(position), *self._begin_sitting(name, told, position, at_ms)]
-        effects = self._interrupt(position) if held else []
+            known = None if at is None else Known(position, at, self._rate)
+            dated = self._time_told(known) if known is not None and self._time is None else []
+            return [*dated, *self._interrupt(position), *self._begin_sitting(name, told, position, known)]
+        effects = self._interrupt(self._open_until(told, position)) if held else []
         if told.state == ENDED:
             effects += self._end(name, told)
         return effects
 
-    def _begin_sitting(self, name: str, told: SetSitting, position: int, at_ms: int) -> list[Effect]:
+    def _begin_sitting(self, name: str, told: SetSitting, position: int, known: Known | None) -> list[Effect]:
         record = self._records.get(name) or _record(name, told)
         if record.state == "finished":
             return [m.Note("recording_refused", {"recording": name, "reason": "it has ended"}, "warning")]
-        self._put(record)
         self._heard_to = position
-        guard = OPEN_GUARD_MS * self._rate // 1000
-        zero_ms = max(0, at_ms - told.opened_at) + OPEN_GUARD_MS
-        self._sitting = _Sitting(name, told.session, position + guard, zero_ms)
-        effects: list[Effect] = [m.Save(record), *self._floor.opened(told.session, zero_ms)]
+        anchor = position + OPEN_GUARD_MS * self._rate // 1000
+        if known is None:
+            record = record.with_undated(told.opened_at, anchor)
+            zero_ms = record.end_ms
+        else:
+            zero_ms = max(0, known.earliest_ms(told.opened_at, anchor))
+        self._put(record)
+        self._sitting = _Sitting(name, told.session, told.opened_at, anchor, zero_ms, known)
+        effects: list[Effect] = [m.Save(record)]
+        effects += self._floor.opened(told.session, told.opened_at, self._floor_ms(anchor))
         reason = GapReason.MICROPHONE if self._microphone_down else GapReason.DISK if self._full else None
         if reason is not None:
-            effects += self._lose(reason, position + guard)
+            effects += self._lose(reason, anchor)
         return effects
+
+    def _time_told(self, known: Known) -> list[Effect]:
+        """Everything that waits for its date gets it."""
+        self._time = known
+        effects: list[Effect] = []
+        for name in [name for name, record in self._records.items() if record.undated]:
+            record, moved_ms = date(self._records[name], known, self._segment_ms)
+            self._put(record)
+            self._change(name)
+            sitting = self._sitting
+            if sitting is not None and sitting.recording == name:
+                self._sitting = replace(sitting, zero_ms=sitting.zero_ms + moved_ms, known=known)
+            effects += [m.Save(record), m.Note("recording_dated", {"recording": name})]
+            if name in self._ending and not self._is_open(record):
+                effects += self._finish(record)
+        return [*effects, *self._floor.date(known)]
+
+    def _open_until(self, told: SetSitting, position: int) -> int:
+        """Where the sitting was open no more: of the segment at hand, what was certainly said later goes.
+
+        Whoever heard of it late has segments that are whole as well; the cloud cuts them.
+        """
+        sitting, opened = self._sitting, self._open
+        if sitting is None or sitting.known is None or opened is None or told.changed_at is msgspec.UNSET:
+            return position
+        early_ms = self._records[opened.recording].find(opened.segment).early_ms or 0
+        over_ms = told.changed_at - sitting.opened_at + early_ms - sitting.zero_ms
+        return min(position, max(opened.first, sitting.anchor + over_ms * self._rate // 1000))
 
     def _interrupt(self, position: int) -> list[Effect]:
         """The sitting that is recorded is so no more from `position` on."""
@@ -230,7 +281,7 @@ class Recorder:
         if sitting is None:
             return []
         at_ms = self._at_ms(sitting, position)
-        effects = self._floor.interrupted(at_ms)
+        effects = self._floor.interrupted(self._floor_ms(position))
         effects += self._close(GapReason.PAUSED, position)
         self._end_loss(sitting.recording, at_ms)
         record = self._rest(sitting.recording)
@@ -247,10 +298,14 @@ class Recorder:
             self._put(record)
         if record.state == "finished":
             return []
-        if any(segment.kept is Kept.OPEN for segment in record.segments):
-            self._ending.add(name)  # once its last segment is closed
+        if self._is_open(record) or record.undated:
+            self._ending.add(name)  # once its last segment is closed, and all is dated
             return []
         return self._finish(record)
+
+    @staticmethod
+    def _is_open(record: Record) -> bool:
+        return any(segment.kept is Kept.OPEN for segment in record.segments)
 
     def _finish(self, record: Record) -> list[Effect]:
         self._ending.discard(record.recording)
@@ -267,6 +322,9 @@ class Recorder:
         sitting = self._sitting
         if sitting is None or self._full or position + samples <= sitting.anchor:
             return []
+        if sitting.known is None and position - sitting.anchor > UNDATED_S_MAX * self._rate:
+            note = m.Note("recording_undated_too_long", {"recording": sitting.recording}, "error")
+            return [*self._interrupt(position), note]
         effects: list[Effect] = []
         if self._open is not None and position != self._open.next:
             effects += self._lose(GapReason.MICROPHONE, self._open.next)
@@ -295,6 +353,11 @@ class Recorder:
             why=record.why if gap_ms else GapReason.NONE,
             rate_hz=self._rate,
         )
+        if sitting.known is not None:
+            last = position + self._segment_ms * self._rate // 1000
+            early_ms, late_ms = sitting.known.doubt(position, last)
+            early_ms += max(0, start_ms - sitting.known.earliest_ms(sitting.opened_at, position))
+            segment = msgspec.structs.replace(segment, early_ms=early_ms, late_ms=late_ms)
         if record.state != "recording":
             record = msgspec.structs.replace(record, state=RECORDING.apply(record.state, "record"))
             self._change(record.recording)
@@ -382,7 +445,7 @@ class Recorder:
         if record.why is GapReason.POWER and not _lasting(record):
             self._begin_loss(record.recording, GapReason.POWER, record.end_ms)
         self._change(record.recording)
-        if record.recording in self._ending:
+        if record.recording in self._ending and not record.undated:
             return self._finish(self._records[record.recording])
         return []
 
@@ -430,6 +493,9 @@ class Recorder:
             if self._closing(record):
                 continue  # there is more to tell in a moment
             del self._changed[name]
+            if record.undated:  # it is told when it is dated
+                effects.append(m.Save(record))
+                continue
             record = msgspec.structs.replace(record, revision=record.revision + 1)
             self._put(record)
             self._news_at[name] = now
@@ -437,6 +503,8 @@ class Recorder:
             if now >= at:
                 del self._news_at[name]
                 record = self._records[name]
+                if record.undated:
+                    continue
                 effects += [m.Save(record), m.SendNews(_news(record))]
         return effects
 
@@ -500,6 +568,9 @@ class Recorder:
                 return []
 
     def _floor_ms(self, position: int) -> int:
+        """In the sitting; on the microphone's own clock as long as the time is not known."""
+        if self._time is None:
+            return position * 1000 // self._rate
         return self._at_ms(self._sitting, position) if self._sitting is not None else 0
 
     def _time_passed(self, now: Instant) -> list[Effect]:
@@ -509,6 +580,11 @@ class Recorder:
             effects += [self._repair(self._records[name], number) for name, number in self._broken]
             effects.append(m.LookAtSpace())
         return [*effects, *self._uploading.time_passed(now), *self._floor.time_passed(now)]
+
+    @property
+    def _segment_ms(self) -> int:
+        """No segment becomes longer."""
+        return round(self._limits.segment_s * 1000) + BLOCK_MS_MAX
 
     def _at_ms(self, sitting: _Sitting, position: int) -> int:
         at_ms = sitting.zero_ms + (position - sitting.anchor) * 1000 // self._rate
@@ -570,4 +646,6 @@ def entry(segment: Segment) -> SegmentEntry:
         rate_hz=segment.rate_hz,
         gap_before_ms=segment.gap_before_ms,
         why=segment.why,
+        early_ms=msgspec.UNSET if segment.early_ms is None else segment.early_ms,
+        late_ms=msgspec.UNSET if segment.late_ms is None else segment.late_ms,
     )

@@ -7,7 +7,10 @@ told, and when it is interrupted they have lost it.
 import re
 from collections import deque
 
+import msgspec
+
 from contract.recordings import POSITION_MS_MAX, FloorAction, FloorEvent, FloorReporter
+from edge_agent.recordings.dating import Known
 from edge_agent.recordings.messages import Effect, FloorLost, Instant, Note, SendFloor, StartFloor
 
 BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -25,6 +28,8 @@ class Floor:
         self._followed = followed
         self._on: dict[str, None] = {}
         self._session: str | None = None
+        self._opened_at: dict[str, int] = {}
+        self._undated: deque[FloorEvent] = deque()
         self._failures = 0
         self._start_at: Instant | None = None
         self._unsent: deque[FloorEvent] = deque()
@@ -36,9 +41,10 @@ class Floor:
         """The agent begins."""
         return [StartFloor()] if self._followed else []
 
-    def opened(self, session: str, at_ms: int) -> list[Effect]:
-        """The sitting is recorded from here on."""
+    def opened(self, session: str, opened_at: int, at_ms: int) -> list[Effect]:
+        """The sitting, which was opened at `opened_at`, is recorded from here on."""
         self._session = session
+        self._opened_at[session] = opened_at
         return [self._tell(seat, FloorAction.TAKEN, at_ms) for seat in self._on]
 
     def interrupted(self, at_ms: int) -> list[Effect]:
@@ -48,6 +54,25 @@ class Floor:
         effects: list[Effect] = [self._tell(seat, FloorAction.RELEASED, at_ms) for seat in self._on]
         self._session = None
         return effects
+
+    def waiting(self, effects: list[Effect]) -> list[Effect]:
+        """The effects without the floor events: their times are the microphone's until the time is known."""
+        self._undated += [each.event for each in effects if isinstance(each, SendFloor)]
+        others: list[Effect] = [each for each in effects if not isinstance(each, SendFloor)]
+        while len(self._undated) > UNSENT_MAX:
+            self._undated.popleft()
+            self.dropped += 1
+            others.append(Note("floor_events_dropped", {"count": str(self.dropped)}, "error"))
+        return others
+
+    def date(self, known: Known) -> list[Effect]:
+        """The time is known: what has waited goes."""
+        events, self._undated = [*self._undated], deque()
+        return [SendFloor(msgspec.structs.replace(each, at_ms=self._dated(each, known))) for each in events]
+
+    def _dated(self, event: FloorEvent, known: Known) -> int:
+        at_ms = known.earliest_ms(self._opened_at[event.session], event.at_ms * known.rate_hz // 1000)
+        return min(max(0, at_ms), POSITION_MS_MAX)
 
     def told(self, seat: str, on: bool, at_ms: int) -> list[Effect]:
         """The microphone system has spoken; saying the same again changes nothing."""

@@ -5,6 +5,7 @@ from typing import Literal
 
 from contract.captions import SetSitting
 from contract.recordings import FloorEvent, RecordingNews, UploadProblem
+from edge_agent.ports import ServerTime
 from edge_agent.recordings.records import Record, Segment
 
 Instant = float
@@ -23,14 +24,22 @@ class Started:
 
 @dataclass(frozen=True)
 class SittingTold:
-    """A sitting's state. `position` is the microphone's newest sample, `at_ms` the server's time there.
+    """A sitting's state. `position` is the microphone's newest sample, `at` the server's time there.
 
-    The server's time is known whenever the sitting is open.
+    An open sitting has none as long as `TimeTold` has not come.
     """
 
     told: SetSitting
     position: int
-    at_ms: int | None
+    at: ServerTime | None
+
+
+@dataclass(frozen=True)
+class TimeTold:
+    """The server's time is known now: it was `at` at `position`. It comes once."""
+
+    position: int
+    at: ServerTime
 
 
 @dataclass(frozen=True)
@@ -178,6 +187,7 @@ class TimePassed:
 Event = (
     Started
     | SittingTold
+    | TimeTold
     | Sound
     | SoundDropped
     | MicrophoneLost

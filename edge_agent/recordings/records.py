@@ -19,7 +19,10 @@ class Kept(StrEnum):
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
-    """One segment; size and digest are those of its closed file."""
+    """One segment; size and digest are those of its closed file.
+
+    Its sound was said at most `early_ms` before and `late_ms` after its position, by the server's clock.
+    """
 
     segment: int
     start_ms: int
@@ -30,13 +33,32 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     duration_ms: int = 0
     size: int = 0
     sha256: str = ""
+    early_ms: int | None = None
+    late_ms: int | None = None
+
+
+class Undated(msgspec.Struct, frozen=True, kw_only=True):
+    """What was recorded since the agent started and before the server had told its time.
+
+    It is all that comes after the segment `segment` and after the first `gaps` gaps. Its positions are
+    counted as if it followed on what was recorded before, from `at_ms` on; `anchor` is the microphone's
+    sample there, None once the agent has stopped. `why` is the reason of the gap that lies before it.
+    """
+
+    opened_at: int
+    segment: int
+    gaps: int
+    at_ms: int
+    anchor: int | None
+    why: GapReason
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One recording. `state` is one of `contract.recordings.RECORDING`, up to `finished`.
 
     `end_ms` is where its sound ends so far, and `why` the reason of the gap that begins there. `revision` is
-    that of its newest news and `told` that of the newest that the link has taken.
+    that of its newest news and `told` that of the newest that the link has taken. Nothing is told while there
+    is something in `undated`.
     """
 
     recording: str
@@ -50,6 +72,26 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     why: GapReason = GapReason.LATE
     segments: tuple[Segment, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    undated: tuple[Undated, ...] = ()
+
+    @property
+    def dated(self) -> tuple[Segment, ...]:
+        """The segments whose positions are known; the others wait on the disk."""
+        if not self.undated:
+            return self.segments
+        return tuple(each for each in self.segments if each.segment <= self.undated[0].segment)
+
+    def with_undated(self, opened_at: int, anchor: int) -> "Record":
+        """The same when recording goes on at the sample `anchor`, and nobody knows yet when that is."""
+        begun = Undated(
+            opened_at=opened_at,
+            segment=self.last_segment,
+            gaps=len(self.gaps),
+            at_ms=self.end_ms,
+            anchor=anchor,
+            why=self.why,
+        )
+        return msgspec.structs.replace(self, undated=(*self.undated, begun))
 
     @property
     def last_segment(self) -> int:
@@ -81,3 +123,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def find(self, number: int) -> Segment:
         """The segment of this number, which must be there."""
         return next(each for each in self.segments if each.segment == number)
+
+
+def stopped(record: Record) -> Record:
+    """The record at a new start of the agent, whose samples are counted anew."""
+    undated = tuple(msgspec.structs.replace(each, anchor=None) for each in record.undated)
+    return msgspec.structs.replace(record, undated=undated)

@@ -18,7 +18,7 @@ from contract.captions import SetSitting
 from contract.messages import Lane
 from contract.recordings import SEGMENT_BYTES_MAX, FloorEvent, RecordingNews
 from edge_agent.errors import MalformedError, RefusedError, SettingsError, UnavailableError
-from edge_agent.ports import Link
+from edge_agent.ports import Link, ServerTime
 from edge_agent.recordings import messages as m
 from edge_agent.recordings.core import SAMPLE_BYTES, Limits, Recorder
 from edge_agent.recordings.floor_command import FloorCommand, Turn
@@ -137,9 +137,13 @@ class Recordings:
 
     # What the microphone's way tells
 
-    def sitting_told(self, told: SetSitting, position: int, at_ms: int | None) -> None:
+    def sitting_told(self, told: SetSitting, position: int, at: ServerTime | None) -> None:
         """See `ports.SoundSink`."""
-        self._tell(m.SittingTold(told, position, at_ms))
+        self._tell(m.SittingTold(told, position, at))
+
+    def time_told(self, position: int, at: ServerTime) -> None:
+        """See `ports.SoundSink`."""
+        self._tell(m.TimeTold(position, at))
 
     def heard(self, position: int, pcm: bytes) -> None:
         """See `ports.SoundSink`."""

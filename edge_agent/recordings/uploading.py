@@ -181,7 +181,7 @@ _NEVER = float("inf")
 
 def _waiting(records: Iterable[Record]) -> Iterable[tuple[Record, Segment]]:
     for record in records:
-        for segment in record.segments:
+        for segment in record.dated:
             if segment.kept is Kept.CLOSED:
                 yield record, segment
 

@@ -1,11 +1,14 @@
 """What must hold in every world: each checker one sentence, asked at every moment or once all has healed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
+from cloud.captions.core import Change
 from cloud.devices.presence import OFFLINE
 from cloud.documents.core import Attention, Hold
 from cloud.jobs.core import PENDING
 from cloud.link.core import Counted, Declared, Drop, Numbers, place, reconcile
+from cloud.recordings.closed import Turned
 from cloud.watermark import ABOVE_MAX, Tally, missing
 from cloud.watermark import Key as Stream
 from contract.messages import Lane
@@ -119,13 +122,7 @@ def money_goes_one_way(scene: Scene) -> Iterator[str]:
 def closed_is_silent(scene: Scene) -> Iterator[str]:
     """No word that was said in a part closed to the public is ever published, partial or final."""
     for session, sitting in scene.cloud.captions.sittings.items():
-        closed = []
-        for number, change in enumerate(sitting.changes):
-            if change.state != "closed_to_public":
-                continue
-            following = sitting.changes[number + 1 :]
-            until = following[0].at.timestamp() * 1000 - START_MS if following else float("inf")
-            closed.append((change.at.timestamp() * 1000 - START_MS, until))
+        closed = _closed_parts(sitting.changes)
         published = [*scene.cloud.captions.lines.values(), *scene.cloud.captions.partials]
         for segment in published:
             if segment.session != session:
@@ -133,6 +130,29 @@ def closed_is_silent(scene: Scene) -> Iterator[str]:
             for word in said(segment.text):
                 if any(word + WORD_MS > since and word < until for since, until in closed):
                     yield f"{session}: a word of {word / 1000} s was published, and that part was closed"
+
+
+def closed_is_not_heard(scene: Scene) -> Iterator[str]:
+    """No sound of a part closed to the public is in what people hear of a recording."""
+    for recorder in scene.recorders:
+        for recording, news in recorder.recording.told.items():
+            sitting = scene.cloud.captions.sittings[news.session]
+            assert sitting.opened_at is not None
+            turns = [
+                Turned((change.at - sitting.opened_at) / timedelta(milliseconds=1), change.state)
+                for change in sitting.changes
+            ]
+            sure = scene.devices[0].plant.trusts_positions
+            for begin, end in recorder.recording.heard(turns, recording, sure=sure):
+                if any(begin < until and end > since for since, until in _closed_parts(sitting.changes)):
+                    yield f"{recording}: of {begin / 1000} to {end / 1000} s closed sound is heard"
+
+
+def open_is_recorded(scene: Scene) -> Iterator[str]:
+    """A recorder that runs and knows of nothing but an open sitting records, whether it can date or not."""
+    for recorder in scene.recorders:
+        for since, until in recorder.recording.missed:
+            yield f"{recorder.name} did not record {since / 1000} to {until / 1000} s"
 
 
 def revisions_grow(scene: Scene) -> Iterator[str]:
@@ -211,6 +231,8 @@ ALWAYS: tuple[Checker, ...] = (
     queues_are_bounded,
     money_goes_one_way,
     closed_is_silent,
+    closed_is_not_heard,
+    open_is_recorded,
     revisions_grow,
     lines_are_dated,
     refused_only_in_need,
@@ -438,6 +460,17 @@ HEALED: tuple[Checker, ...] = (
     *certificate_checkers.HEALED,
     *twin_checkers.HEALED,
 )
+
+
+def _closed_parts(changes: Sequence[Change]) -> list[tuple[float, float]]:
+    """When the public was excluded, in ms of the world."""
+    closed = []
+    for number, change in enumerate(changes):
+        if change.state == "closed_to_public":
+            following = changes[number + 1 :]
+            until = following[0].at.timestamp() * 1000 - START_MS if following else float("inf")
+            closed.append((change.at.timestamp() * 1000 - START_MS, until))
+    return closed
 
 
 def _was_open(scene: Scene, session: str, since_ms: int, until_ms: int) -> bool:

@@ -38,6 +38,8 @@ class Plant:
     impatient: bool = False
     flashes_in_place: bool = False
     dates_by_wall_clock: bool = False
+    deaf_without_time: bool = False
+    trusts_positions: bool = False
     uses_reserve: bool = True
     makes_reserve: bool = True
     gives_up: bool = True
@@ -335,6 +337,8 @@ PLANTS: dict[str, Planted] = {
     "forget-before-ack": Planted(ForgetBeforeAck(), ((F.LINK_CUT,), (F.LOSS,))),
     "never-resends": Planted(NeverResends(), ((F.LOSS,), (F.BROKER_DROPS, F.SLOW_CONSUMER, F.PARTITION))),
     "counts-every-arrival": Planted(Plant(counts_anew=True), ((F.DUPLICATION,),)),
+    "deaf-without-time": Planted(Plant(deaf_without_time=True), ()),
+    "trusts-positions": Planted(Plant(trusts_positions=True), ()),
     "one-lock": Planted(Plant(second_lock=False), ((F.DELAY,), (F.PARTITION,))),
     "highest-seen": Planted(HighestSeen(), ((F.REORDERING,),)),
     "declared-is-dropped": Planted(DeclaredIsDropped(), ((F.LOSS,),)),

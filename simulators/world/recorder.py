@@ -15,11 +15,14 @@ from contract.messages import Lane
 from edge_agent.captions import core as c
 from edge_agent.captions.bearing import Moment
 from edge_agent.captions.child_protocol import Guess, Message, Ready, Said
+from edge_agent.captions.memory import Memory
 from edge_agent.ports import Outcome, ServerTime
+from edge_agent.recordings import messages as m
 from simulators.world.clock import START_MS
 from simulators.world.device import Device
 from simulators.world.disk import DamagedError, FullError, Key
 from simulators.world.faults import Fault, Faults
+from simulators.world.recording import BLOCK_MS, Recording
 
 RATE_HZ = 1000
 """Samples of sound a second; positions are then milliseconds."""
@@ -69,6 +72,8 @@ class Recorder:
         self._ring_from: int | None = None
         self._began_ms = 0
         self._behind_ms = 0
+        self.recording = Recording(RATE_HZ)
+        self._believes = ""
         self._captioner = c.Captioner(device.disk.load(), ("sq",), RATE_HZ)
         device.on_start.append(self._start)
         device.on_time.append(self._hear_time)
@@ -115,8 +120,28 @@ class Recorder:
             self._device.trace(self._device.name, "sittings damaged: nothing is heard until told again")
             memory = self._device.disk.load()
         self._captioner = c.Captioner(memory, ("sq",), RATE_HZ)
+        self._believe(memory)
+        self.recording.start(self._device.now)
         self._tell(c.Started())
+        self._record(self._now_ms, was_open=False)
         self._believe_wall_clock()
+
+    def _believe(self, memory: Memory) -> None:
+        self._believes = memory.sittings[-1].told.state if memory.sittings else ""
+
+    def _record(self, since_ms: int, *, was_open: bool) -> None:
+        """Hand on the sound of each block, for as long as the agent lives."""
+
+        def block() -> None:
+            until_ms, is_open = self._now_ms, self._believes == c.OPEN
+            if self.microphone.on and not self.microphone.deaf(since_ms, until_ms):
+                position = self._position - (until_ms - since_ms)
+                self.recording.hear(
+                    position, (since_ms, until_ms), self._device.now, must=was_open and is_open
+                )
+            self._record(until_ms, was_open=is_open)
+
+        self._device.later(BLOCK_MS / 1000, block)
 
     def _believe_wall_clock(self) -> None:
         """A planted bug: the device's own clock is taken for the server's."""
@@ -148,6 +173,10 @@ class Recorder:
         """The same; its answer, and whether all was saved."""
         answer, saved = None, True
         for effect in self._captioner.handle(event, self._device.now):
+            if isinstance(effect, c.TellSitting | c.TellTime):
+                self._tell_recording(effect)
+            if _is_later_news(effect):
+                continue  # nothing that a power cut could halve
             self._device.effect(effect, at_work=isinstance(effect, c.Remember | c.SendFinal))
             if isinstance(effect, c.Answer):
                 answer = effect
@@ -159,11 +188,22 @@ class Recorder:
             self._device.arm("captions", at, lambda: self._tell(c.TimePassed()))
         return answer, saved
 
+    def _tell_recording(self, effect: c.TellSitting | c.TellTime) -> None:
+        at = None if effect.at is None else ServerTime(effect.at.earliest_ms, effect.at.latest_ms)
+        match effect:
+            case c.TellTime(position):
+                assert at is not None, "it is told once it is known"
+                self.recording.tell(m.TimeTold(position, at), self._device.now)
+            case c.TellSitting(told, position):
+                if told.state != c.OPEN or at is not None or not self._device.plant.deaf_without_time:
+                    self.recording.tell(m.SittingTold(told, position, at), self._device.now)
+
     def _do(self, effect: c.Effect) -> bool:
         """Whether it could be done."""
         device = self._device
         match effect:
             case c.Remember(memory):
+                self._believe(memory)
                 try:
                     device.disk.save(memory, in_place=device.plant.saves_in_place)
                 except FullError:
@@ -186,8 +226,8 @@ class Recorder:
                 device.publish("caption-partial", ids, msgspec.json.encode(segment))
             case c.SendFinal(segment):
                 self._send(segment)
-            case c.MarkGap() | c.Note() | c.Answer() | c.TellSitting():
-                pass  # recordings are not in the world yet
+            case c.MarkGap() | c.Note() | c.Answer() | c.TellSitting() | c.TellTime():
+                pass
             case _:
                 assert_never(effect)
         return True
@@ -275,6 +315,13 @@ class Recorder:
         if kind is Guess:
             return Guess(start=start, end=end, text=text, stable=0)
         return Said(start=start, end=end, text=text)
+
+
+def _is_later_news(effect: c.Effect) -> bool:
+    """What those who follow the microphone are told because the time was not, or is now, known."""
+    if isinstance(effect, c.TellSitting):
+        return effect.told.state == c.OPEN and effect.at is None
+    return isinstance(effect, c.TellTime)
 
 
 def said(text: str) -> Iterator[int]:

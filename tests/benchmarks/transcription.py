@@ -18,7 +18,7 @@ from pathlib import Path
 
 from obstore.store import LocalStore
 
-from cloud.recordings import sound
+from cloud.recordings import closed, sound
 from cloud.recordings.joining import Floor, pieces
 from cloud.recordings.models import WHISPER_DIR
 from cloud.recordings.sound import ListenCopy
@@ -140,12 +140,12 @@ def _ours(folder: Path, whisper: Whisper) -> int:
     total_ms = sum(segment.duration_ms for segment in segments)
     levels = [0.1] * (total_ms // 100)
     for stretch in cut(levels, total_ms, target_ms=STRETCH_MS, slack_ms=SLACK_MS):
-        heard += whisper.hear(sound.read(store, segments, stretch), "en")
+        heard += whisper.hear(sound.read(store, closed.cut(segments, []).parts, stretch), "en")
     return sum(line.words for line in pieces(heard, Floor([])))
 
 
 def _prepare(folder: Path, _whisper: Whisper) -> int:
     store, segments = _segments(folder)
     with tempfile.TemporaryDirectory() as name, ListenCopy(Path(name) / "listen.ogg") as copy:
-        levels, _ = sound.look(store, segments, copy)
+        levels, _ = sound.look(store, closed.cut(segments, []).parts, copy)
     return len(levels)

@@ -90,7 +90,7 @@ def test_sound_and_text_are_in_step(hall: Hall, serve: Serve, new_page: NewPage)
     sound = page.locator("#sound")
     page.wait_for_function("() => document.getElementById('sound').readyState >= 1")
     assert sound.evaluate("s => Math.abs(s.duration - 20) < 0.2"), "the whole sound, without the pause"
-    lines = page.locator("#lines li")
+    lines = page.locator("#lines li[data-start]")
     expect(lines).to_have_count(len(SAID))
     last = page.get_by_role("button", name="Hear from").last
     last.focus()
@@ -140,6 +140,7 @@ def test_every_language_and_size_is_fit_to_look_at(
     page = hall.open(new_page, url, ONE, lang, size=SIZES[size])
     assert page.locator("html").get_attribute("lang") == lang
     assert page.locator("#lines .said span").first.get_attribute("lang") == "en"
+    expect(page.locator("#lines .closed")).to_have_count(1)
     look_ok(page, f"recording-{lang}")
     for path, name in (("/recordings", "recordings"), ("/assembly?hall=hall-01", "assembly")):
         page.goto(url + path)

@@ -47,6 +47,7 @@ BARE: dict[str, type[msgspec.Struct]] = {
     "document-request": documents.NewRequest,
     "birth-certificate-request": documents.NewRequest,
     "document-view": documents.View,
+    "segment-dated": recordings.SegmentEntry,
     "stored-segment": recordings.StoredSegment,
 }
 

@@ -52,6 +52,8 @@ def test_long_names_do_not_meet():
 
 def test_sensible_news_pass():
     check_news(NEWS)
+    sure = msgspec.structs.replace(SEGMENT, early_ms=0, late_ms=1300)
+    check_news(msgspec.structs.replace(NEWS, segments=[sure]))
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,7 @@ def test_sensible_news_pass():
         {"segments": [msgspec.structs.replace(SEGMENT, rate_hz=7)]},
         {"segments": [msgspec.structs.replace(SEGMENT, sha256="A" * 64)]},
         {"segments": [msgspec.structs.replace(SEGMENT, start_ms=-1)]},
+        {"segments": [msgspec.structs.replace(SEGMENT, late_ms=-1)]},
     ],
 )
 def test_news_out_of_their_limits_are_refused(change):

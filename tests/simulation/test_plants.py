@@ -20,6 +20,8 @@ FIRST = {
     "never-resends": 11,
     "counts-every-arrival": 0,
     "one-lock": 8,
+    "deaf-without-time": 1,
+    "trusts-positions": 4,
     "highest-seen": 1,
     "declared-is-dropped": 7,
     "stays-down": 3,

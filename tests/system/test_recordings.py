@@ -32,6 +32,7 @@ LOOK_S = 0.02
 SEGMENT_S = 5.0
 RATE = 48_000
 CLOSED_S = 2.5
+UNDATED_S = 2.0
 EDGE_MS = 500
 IN_STEP_MS = 1500
 """How far a floor event may be from the sound, on a machine that does other things too."""
@@ -46,6 +47,8 @@ class Sitting:
         self.session = ""
         self.secret = range(0)
         """Milliseconds of the closed part, when the recorder had been told of it."""
+        self.dark = range(0)
+        """Milliseconds from the loss of power and link to the moment at which the recorder heard the time."""
 
     async def sign_in(self) -> None:
         assert self.city.password is not None
@@ -151,7 +154,7 @@ async def live(folder: Path) -> None:
 
 
 async def play(hall: Sitting) -> None:
-    """Open, kill the agent and then the control plane in mid-upload, a closed part, end."""
+    """Open, kill the agent and then the control plane in mid-upload, then both; a closed part, end."""
     city = hall.city
     city.begin_debate(HALL)
     await hall.open()
@@ -166,6 +169,7 @@ async def play(hall: Sitting) -> None:
         )
         begun = [line for line in hall.log("control-plane", "upload_begun") if line["segment"] == segment]
         assert len(begun) == 1, f"segment {segment} was begun anew after {received} bytes, upload {upload}"
+    await lose_power_and_link(hall)
     await hall.do("close-to-public", reason="court-proceedings", note="")
     closed_ms = hall.now_ms()
     await asyncio.sleep(CLOSED_S)  # people speak in secret meanwhile
@@ -178,6 +182,28 @@ async def play(hall: Sitting) -> None:
     await hall.until(lambda: kept(hall).state == "uploaded", "it is whole")
     recordings = city.folder.device(HALL) / "data" / "recordings"
     await hall.until(lambda: not list(recordings.rglob("*.wav")), "the recorder's copies are gone")
+
+
+async def lose_power_and_link(hall: Sitting) -> None:
+    """The agent starts again while nobody can tell it the time: it records, and dates that when it can."""
+    cloud, agent = hall.city.children["control-plane"], hall.city.children[HALL]
+    waits, dates = agent.log.count("time_awaited"), len(hall.log(HALL, "recording_dated"))
+    cloud.hold()
+    cloud.kill()
+    killed_ms = hall.now_ms()
+    agent.kill()
+    await agent.log.wait("time_awaited", waits + 1)
+    files = hall.city.folder.device(HALL) / "data" / "recordings"
+    before = set(files.rglob("*.wav"))
+    undated = UNDATED_S * RATE * 2
+    await hall.until(
+        lambda: any(path.stat().st_size > undated for path in set(files.rglob("*.wav")) - before),
+        "sound is kept without a date",
+    )
+    assert len(hall.log(HALL, "recording_dated")) == dates
+    cloud.release()
+    await hall.until(lambda: len(hall.log(HALL, "recording_dated")) > dates, "it is dated")
+    hall.dark = range(killed_ms, hall.now_ms())
 
 
 def kept(hall: Sitting) -> Kept:
@@ -217,6 +243,8 @@ def hold(hall: Sitting) -> None:
     assert compared >= 2, "the floor was compared with too little sound"
     gaps = hall.rows("SELECT why FROM recording_gaps")
     assert ("power",) in gaps, "the kill of the agent is told"
+    (lost_ms,) = hall.rows("SELECT lost_ms FROM recording_gaps WHERE why = 'power' ORDER BY at_ms DESC")[0]
+    assert lost_ms < len(hall.dark) - UNDATED_S * 1000, "what was heard without a link is there"
 
 
 def in_step(

@@ -37,7 +37,8 @@ class Recording(Base):
 class RecordingSegment(Base):
     """One segment as the recorder announced it; `stored_at` says that `object_key` holds exactly that.
 
-    `start_ms` is its position since the sitting was opened. `why` is one of `contract.recordings.GapReason`.
+    `start_ms` is its position since the sitting was opened; the sound was said up to `early_ms` before and
+    `late_ms` after it (None: the recorder does not say). `why` is one of `contract.recordings.GapReason`.
     `corrupted` counts uploads that came with another digest.
     """
 
@@ -52,6 +53,8 @@ class RecordingSegment(Base):
     sha256: Mapped[str] = mapped_column(sa.String(64))
     gap_before_ms: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     why: Mapped[str] = mapped_column(sa.String(16), default="")
+    early_ms: Mapped[int | None] = mapped_column(sa.BigInteger)
+    late_ms: Mapped[int | None] = mapped_column(sa.BigInteger)
     object_key: Mapped[str] = mapped_column(sa.String(160), default="")
     stored_at: Mapped[datetime | None]
     corrupted: Mapped[int] = mapped_column(default=0)

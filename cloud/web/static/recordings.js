@@ -37,7 +37,7 @@ function step(lines) {
 }
 
 if (sound && list) {
-  const lines = [...list.children].map(item => ({
+  const lines = [...list.querySelectorAll("li[data-start]")].map(item => ({
     item, start: Number(item.dataset.start), end: Number(item.dataset.end),
   }));
   const mark = step(lines);
@@ -45,7 +45,7 @@ if (sound && list) {
     sound.addEventListener(name, mark);
   }
   list.addEventListener("click", event => {
-    const item = event.target.closest("li");
+    const item = event.target.closest("li[data-start]");
     if (!item || String(getSelection())) {
       return; // somebody marks text to copy it
     }

@@ -47,6 +47,8 @@ def entry_of(segment: int, data: bytes) -> SegmentEntry:
         rate_hz=48_000,
         gap_before_ms=100,
         why=GapReason.PAUSED,
+        early_ms=segment,
+        late_ms=1300,
     )
 
 

@@ -1,5 +1,6 @@
 """A recording with a draft, as pages show it: real sound to listen to, lines, microphones, a roster."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 from cloud.assembly import roster
 from cloud.assembly.roster import Member
 from cloud.database.models.devices import Device
-from cloud.recordings import runs, sound
+from cloud.recordings import closed, runs, sound
 from cloud.recordings.guards import Heard, Word
 from cloud.recordings.joining import Floor, pieces
 from cloud.recordings.listening import listen_key
@@ -31,7 +32,8 @@ SAID = [
     (12_900, "Somebody without a microphone."),
     (64_200, "It will be dry <soon> & safe."),
 ]
-"""ms of the sitting; a minute's pause lies before the last line."""
+"""ms of the sitting; a closed part of which nothing was recorded lies before the last line."""
+CLOSED = [(20_000, "closed_to_public"), (60_000, "open")]
 
 
 def heard() -> list[Heard]:
@@ -56,24 +58,36 @@ def heard() -> list[Heard]:
     return found
 
 
-def uploaded(database: Session, objects: LocalStore, at: datetime, lang: str = "en") -> str:
+def uploaded(
+    database: Session,
+    objects: LocalStore,
+    at: datetime,
+    lang: str = "en",
+    turns: Sequence[tuple[int, str]] = CLOSED,
+) -> str:
     """A recording of 20 s, in two segments with a pause between them, and its roster."""
     database.add(Device(device=HALL, kind="recorder", site="x", registered_at=at))
     takes = [Take(tone(14_000, RATE_HZ), RATE_HZ, 0), Take(tone(6000, RATE_HZ), RATE_HZ, 62_000)]
-    recording = arrive(database, objects, takes, at, lang=lang)
+    recording = arrive(database, objects, takes, at, lang=lang, turns=turns)
     floor(database, TURNS, at)
     roster.replace(database, HALL, MEMBERS)
     return recording
 
 
-def drafted(database: Session, objects: LocalStore, at: datetime, folder: Path) -> str:
-    """The same with a draft and its copy to listen to."""
-    recording = uploaded(database, objects, at)
+def drafted(
+    database: Session,
+    objects: LocalStore,
+    at: datetime,
+    folder: Path,
+    turns: Sequence[tuple[int, str]] = CLOSED,
+) -> str:
+    """The same with a draft and its copy to listen to, of all that was recorded."""
+    recording = uploaded(database, objects, at, turns=turns)
     database.flush()
-    segments = runs.segments(database, recording)
+    whole = closed.cut(runs.segments(database, recording), [])
     path = folder / "listen.ogg"
     with ListenCopy(path) as copy:
-        _, total_ms = sound.look(objects, segments, copy)
+        _, total_ms = sound.look(objects, whole.parts, copy)
     obstore.put(objects, listen_key(recording), path)
     attempt = runs.ask(database, recording, at)
     database.flush()
@@ -82,6 +96,6 @@ def drafted(database: Session, objects: LocalStore, at: datetime, folder: Path) 
     runs.plan(database, run, [Stretch(0, total_ms)], at)
     lines = pieces(heard(), Floor(runs.floor(database, SESSION)))
     runs.draft(database, run, lines, model="whisper-base", now=at)
-    assert Timeline((each.start_ms, each.duration_ms) for each in segments).total_ms == total_ms
+    assert Timeline(whole.spans).total_ms == total_ms == whole.total_ms
     assert recording == RECORDING
     return recording

@@ -5,7 +5,7 @@ import io
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import obstore
 from obstore.store import LocalStore
 from sqlalchemy.orm import Session
 
-from cloud.database.models.captions import Sitting
+from cloud.database.models.captions import Sitting, SittingChange
 from cloud.database.models.recordings import FloorTurn, Recording, RecordingSegment
 from contract.recordings import recording_id
 
@@ -77,8 +77,9 @@ def arrive(
     session: str = SESSION,
     lang: str = "en",
     state: str = "uploaded",
+    turns: Sequence[tuple[int, str]] = (),
 ) -> str:
-    """A recording whose every segment is stored."""
+    """A recording whose every segment is stored; the sitting's `turns` are those after its opening, in ms."""
     database.add(
         Sitting(
             session=session,
@@ -94,6 +95,10 @@ def arrive(
         )
     )
     database.flush()
+    life = [(0, "planned"), (0, "open"), *turns, (3_600_000, "ended")]
+    for version, (at_ms, became) in enumerate(life):
+        moment = at + timedelta(milliseconds=at_ms)
+        database.add(SittingChange(session=session, version=version, state=became, at=moment))
     recording = recording_id(session, CHANNEL)
     database.add(
         Recording(

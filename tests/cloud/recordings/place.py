@@ -102,6 +102,7 @@ def _enrol(session: Session, folder: Path, hall: str) -> None:
     own.mkdir(parents=True)
     (own / "device.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
     (own / "device.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (own / "device.key").chmod(0o600)
 
 
 @contextmanager

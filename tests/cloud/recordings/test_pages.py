@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from cloud.recordings.orders import Orders
 from cloud.recordings.pages import Desk, router
 from cloud.recordings.turns import Reason
 from tests.cloud.conftest import Clock, Staff
-from tests.cloud.recordings.drafts import drafted, uploaded
+from tests.cloud.recordings.drafts import CLOSED, drafted, uploaded
 from tests.cloud.recordings.halls import RECORDING, store
 
 ONE = f"/recordings/{RECORDING}"
@@ -41,9 +41,9 @@ class Hall:
         self.orders = Orders(self.sessions, lambda *run: self.queued.append(run), lambda *_: None, self.clock)
         self.desk = Desk(self.sessions, self.objects, self.orders, card("whisper-base"))
 
-    def draft(self) -> None:
+    def draft(self, turns: Sequence[tuple[int, str]] = CLOSED) -> None:
         with self.sessions.begin() as database:
-            drafted(database, self.objects, self.clock(), self.folder)
+            drafted(database, self.objects, self.clock(), self.folder, turns)
 
 
 @pytest.fixture
@@ -90,6 +90,31 @@ def test_the_draft_names_speakers_times_and_doubts(hall: Hall, staff: Staff) -> 
     assert 'data-start="16200"' in page
     assert "It will be dry &lt;soon&gt; &amp; safe." in page
     assert "0.0 % of the words wrong, measured on 2026-11-27" in page
+
+
+def test_the_draft_says_where_the_public_was_excluded(hall: Hall, staff: Staff) -> None:
+    hall.draft()
+    page = staff.client.get(ONE).text
+    assert "Closed to the public from 10:00:20 to 10:01:00. What was said is neither" in page
+    before, after = page.split("Closed to the public from")
+    assert "Somebody without a microphone." in before
+    assert "It will be dry" in after
+
+
+def test_a_draft_and_a_copy_of_everything_are_never_shown(hall: Hall, staff: Staff) -> None:
+    """An older release made them: the recorder had heard late that the second speaker's part was closed."""
+    hall.draft([(4000, "closed_to_public"), (12_000, "open"), (13_000, "paused"), (63_000, "open")])
+    page = staff.client.get(ONE).text
+    for secret in ("The roof of the school", "Children sit in cold rooms", "Somebody without a microphone"):
+        assert secret not in page
+        assert secret not in staff.client.get(f"{ONE}/transcript.vtt").text
+    assert "Good morning to all of you." in page
+    # 1992 ms before the closed part and 992 ms after it are left, and the last line begins 1200 ms later.
+    assert 'data-start="4184"' in page
+    assert "There is no copy to listen to." in page
+    assert staff.client.get(f"{ONE}/sound.ogg").status_code == 404
+    rows = csv.DictReader(io.StringIO(staff.client.get(f"{ONE}/speaking.csv").text))
+    assert {row["seat"] for row in rows} == {"C1", "X9"}
 
 
 def test_the_chair_is_counted_apart(hall: Hall, staff: Staff) -> None:

@@ -1,10 +1,15 @@
 """One worker, many recordings: those that are broken fail with a sentence, and the queue goes on."""
 
+import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import av
+import msgspec
+import numpy as np
+import numpy.typing as npt
 import obstore
 import pytest
 import sqlalchemy as sa
@@ -19,7 +24,8 @@ from cloud.recordings import listening, queue, runs
 from cloud.recordings.cards import card
 from cloud.recordings.guards import Heard
 from cloud.recordings.orders import Orders
-from cloud.recordings.sound import Samples
+from cloud.recordings.sound import ENGINE_HZ, Pcm, Samples
+from cloud.recordings.stretches import Stretch
 from cloud.recordings.transcription import ATTEMPTS, Bench, Transcription
 from cloud.recordings.turns import OPEN, Reason
 from contract.recordings import recording_id
@@ -43,12 +49,43 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+OPEN_HZ, CLOSED_HZ = 440, 1000
+CLOSED_TURNS = [(2000, "closed_to_public"), (5000, "open"), (8000, "paused")]
+SURE_MS = 300
+"""How late the sound of the closed part may be dated, by its recorder."""
+
+
+def hum(hz: int, length_ms: int) -> Pcm:
+    at = np.arange(RATE * length_ms // 1000)
+    return (np.sin(at * 2 * np.pi * hz / RATE) * 9000).astype(np.int16)
+
+
+SECRET = np.concatenate([hum(OPEN_HZ, 2000), hum(CLOSED_HZ, 3000), hum(OPEN_HZ, 3000), hum(CLOSED_HZ, 2000)])
+"""What a recorder without a link kept: open until 2 s, closed, open from 5 s to 8 s, a break."""
+
+
+def loud(pcm: npt.NDArray[np.float32], rate_hz: int, hz: int) -> float:
+    """How much of a tone is in the sound, from 0 to 1."""
+    spectrum = np.abs(np.fft.rfft(pcm))
+    band = slice(int((hz - 20) * len(pcm) / rate_hz), int((hz + 20) * len(pcm) / rate_hz))
+    return float(np.square(spectrum[band]).sum() / np.square(spectrum).sum())
+
+
+def decoded(ogg: bytes) -> npt.NDArray[np.float32]:
+    """What a browser hears, at 48 kHz."""
+    with av.open(io.BytesIO(ogg)) as container:
+        frames = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
+    return np.concatenate(frames).astype(np.float32)
+
+
 class Moody(Engine):
     """Fails on Serbian for ever, on every other language never."""
 
     failures = 0
+    closed_heard = 0.0
 
     def hear(self, samples: Samples, lang: str) -> list[Heard]:
+        self.closed_heard = max(self.closed_heard, loud(samples, ENGINE_HZ, CLOSED_HZ))
         if lang == "sr":
             self.failures += 1
             raise RuntimeError("out of memory")
@@ -71,7 +108,14 @@ class Hall:
             self.add(database, "empty", [], at)
             self.add(database, "changed", [Take(GOOD, RATE, 0)], at)
             self.add(database, "last", [Take(GOOD, RATE, 0), Take(tone(2000, 48_000), 48_000, 60_000)], at)
+            for name in ("secret", "older"):
+                self.add(database, name, [Take(SECRET, RATE, 0)], at, turns=CLOSED_TURNS)
+            self.add(database, "shut", [Take(GOOD, RATE, 3000)], at, turns=[(2000, "closed_to_public")])
             database.flush()
+            for name in ("secret", "older", "shut"):
+                segment = database.get_one(RecordingSegment, (recording_id(name, CHANNEL), 1))
+                segment.early_ms, segment.late_ms = 0, SURE_MS
+            self.begun_by_an_older_release(database, recording_id("older", CHANNEL), at)
             missing = database.get(RecordingSegment, (recording_id("missing", CHANNEL), 1))
             changed = database.get(RecordingSegment, (recording_id("changed", CHANNEL), 1))
             assert missing is not None
@@ -79,8 +123,28 @@ class Hall:
             obstore.delete(self.objects, missing.object_key)
             obstore.put(self.objects, changed.object_key, wav(GOOD[::-1], RATE))
 
-    def add(self, database: Session, name: str, takes: list[Take], at: datetime, lang: str = "en") -> None:
-        arrive(database, self.objects, takes, at, session=name, lang=lang)
+    def begun_by_an_older_release(self, database: Session, recording: str, at: datetime) -> None:
+        """It had copied, planned and heard all that was recorded, when the worker was replaced."""
+        obstore.put(self.objects, listening.listen_key(recording), b"OggS of everything")
+        attempt = runs.ask(database, recording, at)
+        database.flush()
+        run = runs.load(database, recording, attempt)
+        runs.begin(database, run, at)
+        runs.plan(database, run, [Stretch(0, 10_000)], at)
+        database.flush()
+        (stretch,) = runs.stretches(database, run)
+        stretch.heard = msgspec.json.encode(self.engine.hear(np.ones(160_000, np.float32), "secret"))
+
+    def add(
+        self,
+        database: Session,
+        name: str,
+        takes: list[Take],
+        at: datetime,
+        lang: str = "en",
+        turns: Sequence[tuple[int, str]] = (),
+    ) -> None:
+        arrive(database, self.objects, takes, at, session=name, lang=lang, turns=turns)
 
     def ended(self, name: str) -> tuple[str, str, str, int | None]:
         """State of the recording; state, reason and segment of its run."""
@@ -150,7 +214,7 @@ def test_what_is_missing_changed_or_empty_says_so(hall: Hall) -> None:
 
 def test_a_language_that_nobody_measured_has_sound_and_no_draft(hall: Hall) -> None:
     assert hall.ended("albanian") == ("uploaded", "refused", Reason.NOT_MEASURED, None)
-    assert listening.size_of(hall.objects, recording_id("albanian", CHANNEL)) is not None
+    assert listening.size_of(hall.objects, listening.listen_key(recording_id("albanian", CHANNEL)))
 
 
 def test_an_engine_that_keeps_failing_is_given_up(hall: Hall) -> None:
@@ -171,3 +235,31 @@ def test_the_others_have_their_draft(hall: Hall) -> None:
         ).all()
     assert (transcript.version, transcript.language, transcript.model) == (1, "en", "whisper-base")
     assert max(line.end_ms for line in lines) > 60_000, "the pause is in the times of the sitting"
+
+
+@pytest.mark.parametrize("name", ["secret", "older"])
+def test_nothing_of_a_closed_part_is_heard_or_written(name: str, hall: Hall) -> None:
+    recording = recording_id(name, CHANNEL)
+    assert hall.ended(name)[:2] == ("drafted", "done")
+    with hall.sessions() as database:
+        sound = runs.audible(database, recording)
+        lines = database.scalars(
+            sa.select(TranscriptPiece)
+            .join(Transcript, Transcript.id == TranscriptPiece.transcript)
+            .where(Transcript.recording == recording)
+            .order_by(TranscriptPiece.number)
+        ).all()
+    assert sound.spans == [(0, 2000 - SURE_MS), (5000, 3000)]
+    heard = decoded(obstore.get(hall.objects, listening.listen_key(recording, sound.signature)).bytes())
+    assert len(heard) / 48_000 == pytest.approx(4.7, abs=0.1)
+    assert loud(heard, 48_000, OPEN_HZ) > 0.95
+    assert loud(heard, 48_000, CLOSED_HZ) < 0.001
+    assert hall.engine.closed_heard < 0.001, "nor does the engine hear it"
+    assert listening.size_of(hall.objects, listening.listen_key(recording)) is None, "no copy of everything"
+    assert "".join(line.text for line in lines).count("en") == 4, "a word a second of what is left"
+    assert all(line.end_ms <= 1700 or 5000 <= line.start_ms <= line.end_ms <= 8000 for line in lines)
+    assert not any("secret" in line.text for line in lines)
+
+
+def test_a_recording_of_closed_parts_alone_says_so(hall: Hall) -> None:
+    assert hall.ended("shut") == ("uploaded", "failed", Reason.CLOSED, None)

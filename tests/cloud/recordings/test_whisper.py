@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloud.recordings import sound
+from cloud.recordings import closed, sound
 from cloud.recordings.guards import Doubt
 from cloud.recordings.joining import Floor, FloorChange, Piece, pieces
 from cloud.recordings.models import WANTED, WHISPER_DIR
@@ -53,11 +53,12 @@ def transcript(
                 number, start_ms, len(part) * 1000 // rate, len(content), sha256(content), f"{number}.wav"
             )
         )
+    parts = closed.cut(segments, []).parts
     with ListenCopy(folder / "listen.ogg") as copy:
-        levels, total_ms = sound.look(objects, segments, copy)
+        levels, total_ms = sound.look(objects, parts, copy)
     heard = []
     for stretch in cut(levels, total_ms, target_ms=stretch_ms, slack_ms=slack_ms):
-        found = whisper.hear(sound.read(objects, segments, stretch), "en")
+        found = whisper.hear(sound.read(objects, parts, stretch), "en")
         heard += [_moved(each, stretch) for each in found]
     floor = [
         FloorChange(at, line.speaker, taken)

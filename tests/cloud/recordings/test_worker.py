@@ -17,7 +17,7 @@ from cloud.database.engine import connect
 from cloud.errors import SettingsError
 from cloud.recordings import runs
 from cloud.recordings.cards import card
-from cloud.recordings.listening import size_of
+from cloud.recordings.listening import listen_key, size_of
 from cloud.recordings.turns import Reason
 from cloud.recordings.whisper import Whisper
 from cloud.settings import load
@@ -94,7 +94,7 @@ def test_it_takes_what_the_control_plane_hands_over(settings: Path, worker: subp
     sessions.kw["bind"].dispose()
     assert run_ is not None
     assert (run_.state, run_.reason) == ("refused", Reason.NO_MODEL)
-    assert size_of(store(data / "objects"), RECORDING) is not None
+    assert size_of(store(data / "objects"), listen_key(RECORDING)) is not None
 
 
 def test_wrong_settings_say_what_to_do(settings: Path, tmp_path: Path) -> None:

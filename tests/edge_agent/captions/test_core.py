@@ -38,6 +38,7 @@ from edge_agent.captions.core import (
     StartRecogniser,
     StopRecogniser,
     TellSitting,
+    TellTime,
     TimePassed,
     TimeTold,
 )
@@ -136,7 +137,7 @@ def partial(effects: list[Effect]) -> ShowPartial:
 
 
 def test_the_microphone_runs_from_the_start_and_nothing_is_recognised():
-    assert Hall().effects == [StartMicrophone()]
+    assert kinds(Hall().effects) == [StartMicrophone, TellTime]
 
 
 def test_an_open_sitting_is_remembered_before_anything_is_heard():
@@ -238,7 +239,10 @@ def test_an_open_sitting_goes_on_after_a_restart_of_the_agent():
     hall = open_hall()
     hall.hear(guess("unfinished"))
     again = Hall(hall.memory)
-    assert kinds(again.effects) == [StartMicrophone, Note, TellSitting, KeepSound, StartRecogniser]
+    assert kinds(again.effects) == [
+        *(StartMicrophone, Note, TellSitting),
+        *(TellTime, TellSitting, KeepSound, StartRecogniser),
+    ]
     assert final(again.hear(said("One."))).segment.segment == 2
 
 
@@ -247,7 +251,7 @@ def test_a_sitting_that_another_has_replaced_is_not_taken_up_after_a_restart():
     hall.tell(set_to(told(session="s2")))
     hall.tell(set_to(told("ended", version=2, session="s2")))
     again = Hall(hall.memory)
-    assert kinds(again.effects) == [StartMicrophone, TellSitting]
+    assert kinds(again.effects) == [StartMicrophone, TellSitting, TellTime]
     assert only(again.effects, TellSitting).told.state == "ended"
 
 
@@ -308,28 +312,43 @@ def test_a_clock_before_the_opening_gives_no_negative_times():
 # Before the server has told its time
 
 
-def test_an_open_sitting_waits_for_the_server_s_time_after_a_restart():
+def test_an_open_sitting_is_recorded_at_once_after_a_restart_and_recognised_once_the_time_is_known():
     again = Hall(open_hall().memory, timed=False)
-    assert again.effects == [StartMicrophone(), Note("time_awaited", {"session": "s1"})]
-    effects = again.tell(time_is(90_000, position=3 * RATE))
-    assert kinds(effects) == [TellSitting, KeepSound, StartRecogniser]
-    assert only(effects, TellSitting) == TellSitting(told(), 3 * RATE, OPENED_AT + 90_000)
+    assert again.effects == [
+        StartMicrophone(),
+        Note("time_awaited", {"session": "s1"}),
+        TellSitting(told(), 0, None),
+    ]
+    effects = again.tell(time_is(90_000, position=3 * RATE, uncertain_ms=1000))
+    assert kinds(effects) == [TellTime, TellSitting, KeepSound, StartRecogniser]
+    at = Moment(OPENED_AT + 90_000, OPENED_AT + 91_000)
+    assert only(effects, TellTime) == TellTime(3 * RATE, at)
+    assert only(effects, TellSitting) == TellSitting(told(), 3 * RATE, at)
     assert only(effects, StartRecogniser) == StartRecogniser(1, "en", 3 * RATE)
     assert again.tell(time_is(95_000, position=8 * RATE)) == []
 
 
-def test_a_sitting_that_is_set_before_the_time_is_known_is_only_remembered():
+@pytest.mark.parametrize("state", ["paused", "closed_to_public", "ended"])
+def test_a_sitting_that_was_not_open_at_the_last_word_is_not_recorded_after_a_restart(state):
+    hall = open_hall()
+    hall.tell(set_to(told(state, version=2)))
+    again = Hall(hall.memory, timed=False)
+    assert again.effects == [StartMicrophone(), TellSitting(told(state, version=2), 0, None)]
+
+
+def test_a_sitting_that_is_set_before_the_time_is_known_is_remembered_and_recorded():
     hall = Hall(timed=False)
-    effects = hall.tell(set_to(told()))
-    assert kinds(effects) == [Note, Remember, Answer]
+    effects = hall.tell(set_to(told(), position=7))
+    assert kinds(effects) == [Note, TellSitting, Remember, Answer]
+    assert only(effects, TellSitting) == TellSitting(told(), 7, None)
     assert only(effects, Answer) == Answer("recognising en as soon as the server has told its time")
-    assert kinds(hall.tell(time_is(0))) == [TellSitting, KeepSound, StartRecogniser]
+    assert kinds(hall.tell(time_is(0))) == [TellTime, TellSitting, KeepSound, StartRecogniser]
 
 
 def test_a_sitting_that_has_closed_while_the_time_was_awaited_is_not_listened_to():
     hall = Hall(open_hall().memory, timed=False)
     assert kinds(hall.tell(set_to(told("closed_to_public", version=2)))) == [TellSitting, Remember, Answer]
-    assert hall.tell(time_is(0)) == []
+    assert kinds(hall.tell(time_is(0))) == [TellTime]
 
 
 def test_what_was_heard_while_a_closing_went_unheard_is_not_carried_on():

@@ -361,8 +361,11 @@ class Following:
     def __init__(self) -> None:
         self.told: asyncio.Queue[tuple[object, ...]] = asyncio.Queue()
 
-    def sitting_told(self, told: SetSitting, position: int, at_ms: int | None) -> None:
+    def sitting_told(self, told: SetSitting, position: int, at: ServerTime | None) -> None:
         self.told.put_nowait(("sitting", told.state, told.version))
+
+    def time_told(self, position: int, at: ServerTime) -> None:
+        self.told.put_nowait(("time", at))
 
     def heard(self, position: int, pcm: bytes) -> None:
         self.told.put_nowait(("heard", len(pcm)))
@@ -380,6 +383,7 @@ async def test_those_who_follow_the_microphone_hear_all_of_it_whatever_the_recog
     async with running(hall):
         microphone = await hall.microphone()
         await hall.captions.set_sitting(told(lang="sq"))  # there is no model for it
+        assert (await sink.next())[0] == "time"
         assert await sink.next() == ("sitting", "open", 1)
         microphone.blocks.put_nowait(BLOCK)
         assert await sink.next() == ("heard", len(BLOCK))

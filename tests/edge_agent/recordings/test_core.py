@@ -21,7 +21,7 @@ from edge_agent.recordings import messages as m
 from edge_agent.recordings.core import OPEN_GUARD_MS, RECORDS_KEPT
 from edge_agent.recordings.records import Kept
 from edge_agent.recordings.uploading import CHUNK_BYTES, CORRUPTED_MAX
-from tests.edge_agent.recordings.worlds import LIMITS, NAME, World, told
+from tests.edge_agent.recordings.worlds import LIMITS, NAME, OPENED_AT, World, time, told
 
 
 def open_world(**more):
@@ -73,7 +73,7 @@ def test_the_sound_of_a_closed_part_is_nowhere(state):
     world.speak(1000)
     closing = world.position
     world.speak(400)  # it is heard before the recorder gets to the word that closes
-    world.tell(m.SittingTold(told(state, 2), closing, 0))
+    world.tell(m.SittingTold(told(state, 2), closing, None))
     world.speak(3000)
     reopened = world.position
     world.sitting("open", 3)
@@ -84,6 +84,29 @@ def test_the_sound_of_a_closed_part_is_nowhere(state):
     assert kept == [*range(OPEN_GUARD_MS, closing), *range(reopened + OPEN_GUARD_MS, world.position)]
     assert segments(world)[1][3:] == (reopened + OPEN_GUARD_MS - closing, GapReason.PAUSED)
     assert world.news[-1].gaps == []
+
+
+@pytest.mark.parametrize("state", ["paused", "closed_to_public", "ended"])
+def test_who_hears_late_of_a_closing_keeps_nothing_that_was_certainly_said_after_it(state):
+    world = World()
+    world.tell(m.SittingTold(told(), 0, time(0, late_ms=300)))
+    world.speak(1500)
+    early_ms = 2  # 500 ppm of a whole segment and a block
+    change = msgspec.structs.replace(told(state, 2), changed_at=OPENED_AT + 1000)
+    world.tell(m.SittingTold(change, world.position, None))
+    world.speak(500)
+    assert world.sound_kept() == list(range(OPEN_GUARD_MS, 1000 + early_ms))
+    assert world.disk.records[NAME].end_ms == 1000 + early_ms
+
+
+def test_a_segment_that_began_after_the_closing_is_not_kept_at_all():
+    world = open_world()
+    world.speak(2300)  # that is the first segment
+    world.speak(1000)
+    change = msgspec.structs.replace(told("closed_to_public", 2), changed_at=OPENED_AT + 500)
+    world.tell(m.SittingTold(change, world.position, None))
+    assert world.sound_kept() == list(range(OPEN_GUARD_MS, 2300)), "what is whole is the cloud's to cut"
+    assert world.news[-1].segment_count == 1
 
 
 def test_a_lost_microphone_is_a_gap_and_the_next_segment():
@@ -126,7 +149,7 @@ def test_after_a_power_cut_the_tail_is_a_gap_and_recording_goes_on(unsynced):
     kept = 1000 - unsynced
     again = world.crash(unsynced=unsynced)
     again.position = 9000
-    again.tell(m.SittingTold(told(), 0, 1_790_000_000_000 + 9000))
+    again.tell(m.SittingTold(told(), 0, time(9000)))
     again.position = 0
     again.speak(600)
     again.sitting("ended", 2)
@@ -501,7 +524,7 @@ def test_whatever_happens_nothing_is_lost_but_what_is_told(steps):
         told_at = world.position
         if state == "open" and world.core._sitting is None:
             guarded.update(range(epoch + told_at, epoch + told_at + OPEN_GUARD_MS))
-        world.tell(m.SittingTold(told(state, version), told_at, 1_790_000_000_000 + epoch + told_at))
+        world.tell(m.SittingTold(told(state, version), told_at, time(epoch + told_at)))
 
     for step, value in steps:
         match step:

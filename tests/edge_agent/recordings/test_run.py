@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import resource
+import sqlite3
 import sys
 import wave
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from contract.recordings import (
 )
 from edge_agent.errors import RefusedError, SettingsError
 from edge_agent.link.https import DeviceHttps
+from edge_agent.ports import ServerTime
 from edge_agent.recordings.core import OPEN_GUARD_MS
 from edge_agent.recordings.memory import Memory
 from edge_agent.recordings.run import Recordings
@@ -94,7 +96,7 @@ class Hall:
         self.version = 0
         self.said: dict[int, bytes] = {}
 
-    def sitting(self, state: str, at_ms: int | None = None) -> None:
+    def sitting(self, state: str, at_ms: int | None = None, *, timed: bool = True) -> None:
         self.version += 1
         told = SetSitting(
             session=self.session,
@@ -104,9 +106,8 @@ class Hall:
             lang="sq",
             opened_at=OPENED_AT,
         )
-        self.recordings.sitting_told(
-            told, self.position, OPENED_AT + (self.position * 1000 // RATE if at_ms is None else at_ms)
-        )
+        at = OPENED_AT + (self.position * 1000 // RATE if at_ms is None else at_ms)
+        self.recordings.sitting_told(told, self.position, ServerTime(at, at) if timed else None)
 
     def speak(self, blocks: int) -> None:
         for _ in range(blocks):
@@ -125,6 +126,12 @@ class Hall:
             lambda: bool(self.link.news) and self.link.news[-1].state is RecorderState.FINISHED
         )
         return self.link.news[-1]
+
+    async def kept(self) -> None:
+        """All that was said is on the disk, and nothing else waits there for the server."""
+        async with asyncio.timeout(WAIT_S):
+            while self.recordings.waiting_bytes < (self.position - GUARD) * 2:
+                await asyncio.sleep(0.02)
 
     async def uploaded(self) -> None:
         async with asyncio.timeout(WAIT_S):
@@ -211,6 +218,45 @@ async def test_an_end_in_order_closes_what_is_open_and_the_next_start_goes_on(tm
         (2, GapReason.RESTART),
     ]
     assert len(stored(served)) == 2
+
+
+async def test_what_is_heard_after_a_restart_without_a_link_arrives_with_its_date(tmp_path, served):
+    async with running(Hall(tmp_path, served)) as hall:
+        hall.sitting("open")
+        hall.speak(10)
+        await hall.kept()
+    async with running(Hall(tmp_path, served)) as undated:  # it ends before anybody has told it the time
+        await undated.uploaded()
+        undated.sitting("open", timed=False)
+        undated.speak(10)
+        await undated.kept()
+    async with running(Hall(tmp_path, served)) as later:
+        later.sitting("open", timed=False)
+        later.speak(10)
+        told = ServerTime(OPENED_AT + 100_000, OPENED_AT + 101_000)
+        later.recordings.time_told(later.position, told)
+        later.speak(5)
+        later.sitting("ended", at_ms=101_000)
+        news = await later.finished()
+        await later.uploaded()
+    for message in (*hall.link.news, *undated.link.news, *later.link.news):
+        check_news(message)
+    _, between, last = news.segments
+    assert stored(served) == [
+        hall.sound(GUARD, hall.position),
+        undated.sound(GUARD, undated.position),
+        later.sound(GUARD, later.position),
+    ]
+    assert (last.start_ms, last.duration_ms, last.late_ms) == (98_250, 2750, 1000 + last.early_ms)
+    assert (between.start_ms, between.late_ms) == (2000, 98_001 + 1000 - 2000 - between.duration_ms)
+    assert [gap.why for gap in news.gaps] == [GapReason.RESTART, GapReason.RESTART]
+    assert [gap.lost_ms for gap in news.gaps] == [None, 98_250 - 2000 - between.duration_ms]
+    with sqlite3.connect(served.folder / "fleet.db") as database:
+        kept = database.execute(
+            "SELECT early_ms, late_ms FROM recording_segments WHERE recording = ? ORDER BY segment",
+            [recording_id(served.session, "floor")],
+        ).fetchall()
+    assert kept == [(each.early_ms, each.late_ms) for each in news.segments]
 
 
 @contextmanager

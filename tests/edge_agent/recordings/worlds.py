@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from contract.captions import SetSitting
 from contract.recordings import FloorEvent, RecordingNews, UploadProblem, recording_id
+from edge_agent.ports import ServerTime
 from edge_agent.recordings import messages as m
 from edge_agent.recordings.core import Limits, Recorder
 from edge_agent.recordings.records import Record
@@ -24,6 +25,11 @@ def told(state: str = "open", version: int = 1, session: str = "s1", lang: str =
     return SetSitting(
         session=session, channel="floor", state=state, version=version, lang=lang, opened_at=OPENED_AT
     )
+
+
+def time(ms: int, late_ms: int = 0) -> ServerTime:
+    """The server's time so long after the opening, or up to `late_ms` later."""
+    return ServerTime(OPENED_AT + ms, OPENED_AT + ms + late_ms)
 
 
 def digest(samples: list[int]) -> str:
@@ -190,7 +196,7 @@ class World:
 
     def sitting(self, state: str = "open", version: int = 1, session: str = "s1") -> None:
         """The cloud's word, at the present position."""
-        self.tell(m.SittingTold(told(state, version, session), self.position, OPENED_AT + self.position))
+        self.tell(m.SittingTold(told(state, version, session), self.position, time(self.position)))
 
     def speak(self, ms: int) -> None:
         """So much sound, in blocks."""
