@@ -68,3 +68,11 @@ def test_a_pause_is_in_the_sitting_and_not_in_the_sound():
     assert timeline.sitting(1500) == 61_500
     assert timeline.audio(30_000) == 1000
     assert timeline.total_ms == 2000
+
+
+def test_what_ends_where_a_pause_begins_is_over_before_it():
+    timeline = Timeline([(0, 1000), (61_000, 1000), (62_000, 500)])
+    assert timeline.until(400, 1000) == 1000
+    assert timeline.until(400, 1300) == 1000, "nobody speaks on over a pause"
+    assert timeline.until(1400, 2300) == 62_300, "two segments without a gap are one sound"
+    assert timeline.until(2400, 9000) == 62_500
