@@ -43,7 +43,7 @@ from tests.cloud.mosquitto import PROGRAM as MOSQUITTO
 from tests.cloud.mosquitto import end
 
 ROOT = "$aws/things"
-DEADLINE_S = 60.0
+DEADLINE_S = 70.0
 ANSWER_S = 30
 STREAMS_MAX = 4
 SCOPES = ["devices:read", "devices:write", "jobs:read", "jobs:write"]
@@ -257,8 +257,14 @@ def start(folder: Path) -> Things:
         [MOSQUITTO, "-c", told["configuration"]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     plane = Process("cloud", "serve", "--settings", str(settings))
-    plane.wait_for("link_connected")
-    plane.wait_for("control_plane_started")
+    try:
+        plane.wait_for("link_connected")
+        plane.wait_for("control_plane_started")
+    except BaseException:
+        plane.end()
+        broker.terminate()
+        broker.wait(DEADLINE_S)
+        raise
     staff = httpx.Client(
         base_url=f"http://127.0.0.1:{ports['pages']}", headers={"Authorization": f"Bearer {_token(folder)}"}
     )
