@@ -62,6 +62,8 @@ class Place:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         self.wait_said(b"running")
+        # It forgets a SIGTERM that comes between that line and its loop; whoever is let in has met the loop.
+        self.device(OTHER).close()
 
     def _read(self) -> None:
         assert self.process.stderr is not None
