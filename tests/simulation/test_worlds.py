@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud.documents.core import ENDED
 from simulators.world import hunt
 from simulators.world.faults import MODELS, Fault
 from simulators.world.world import HEALS_S, from_seed
@@ -44,7 +45,7 @@ def test_nothing_is_lost_doubled_or_stuck(first: int) -> None:
     bitten, ends = live(range(first, first + SEEDS // CHUNKS))
     silent = [fault for fault in MODELS if not bitten[fault]]
     assert len(silent) <= 3, f"these faults never bit in {SEEDS // CHUNKS} worlds: {silent}"
-    assert {"closed", "failed"} <= set(ends)
+    assert {"closed"} < set(ends) <= ENDED, "some papers come out, and some do not"
 
 
 @pytest.mark.parametrize("seed", failed_once())
