@@ -4,6 +4,7 @@ A way's words are in its own `translations/{sq,sr_Cyrl}.po`, or in those of `clo
 all pages share. Serbian Latin is generated, English is the msgid.
 """
 
+import functools
 import re
 from collections import Counter
 from io import BytesIO
@@ -33,7 +34,8 @@ def ways() -> list[Path]:
     return sorted(path for path in folders if said_in(path) or (path / "translations").is_dir())
 
 
-def said_in(way: Path) -> set[Text]:
+@functools.cache
+def said_in(way: Path) -> frozenset[Text]:
     """The texts that are marked for translation in a way's Python and templates."""
     found: set[Text] = set()
     for path in way.rglob("*"):
@@ -44,9 +46,10 @@ def said_in(way: Path) -> set[Text]:
                 method, BytesIO(path.read_bytes()), KEYWORDS, options=options
             ):
                 found.add(message if isinstance(message, str) else tuple(message))
-    return found
+    return frozenset(found)
 
 
+@functools.cache
 def catalogue(way: Path, language: str) -> dict[Text, Message]:
     path = way / "translations" / f"{language}.po"
     if not path.exists():
