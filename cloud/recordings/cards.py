@@ -13,7 +13,7 @@ FILE = Path(__file__).with_name("cards.toml")
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Word error (0.08 is 8 %) on `material`."""
+    """Word error (0.08 is 8 %) on `material`, a key of `cloud.recordings.wording.MATERIALS`."""
 
     word_error: float
     measured_on: date

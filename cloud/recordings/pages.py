@@ -110,6 +110,7 @@ def _show(desk: Desk) -> Callable[..., Any]:
                 may_ask=views.may_ask(row, state),
                 sound=listening.size_of(desk.store, desk.copy(database, recording)) is not None,
                 measured=desk.card.languages.get(row.lang),
+                materials=wording.MATERIALS,
                 card=desk.card,
                 every_s=PROGRESS_EVERY_S,
                 doubts=wording.DOUBTS,

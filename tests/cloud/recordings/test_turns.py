@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from cloud.recordings.cards import card
 from cloud.recordings.turns import BEGUN_MAX, RUN, Reason, StretchFacts, Turn, next_turn, refusal
+from cloud.recordings.wording import MATERIALS
 
 
 def test_a_run_looks_then_hears_each_stretch_then_writes():
@@ -31,4 +32,6 @@ def test_an_engine_runs_on_no_language_that_its_card_does_not_know():
     assert refusal(model=True, measured=False, allowed=True) is None
     assert refusal(model=True, measured=False, allowed=False) is Reason.NOT_MEASURED
     assert refusal(model=False, measured=True, allowed=True) is Reason.NO_MODEL
-    assert set(card("whisper-base").languages) == {"en"}, "measure before you write it down"
+    measured = card("whisper-base").languages
+    assert set(measured) == {"en"}, "measure before you write it down"
+    assert {each.material for each in measured.values()} <= set(MATERIALS), "pages have a sentence for it"
