@@ -3,7 +3,6 @@
 For mosquitto 2.0. Reasons for single lines stand beside them; what they cost was measured on 2.0.11.
 """
 
-import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from cloud.broker_log import SERVICE as READER
 from cloud.broker_log import SETTINGS_FILE
 from cloud.broker_refusals import REPORT_TOPIC
 from cloud.errors import SettingsError
+from cloud.files import write_durably
 from cloud.settings import Broker
 from contract import topics
 
@@ -63,12 +63,10 @@ def write(
         (out / "data").mkdir(exist_ok=True, mode=0o700)
         for name, source in FILES.items():
             shutil.copy2(pki / source, out / name)
-        _replace(out / "acl", access_rules(settings.root))
-        _replace(out / SETTINGS_FILE, msgspec.json.encode(settings).decode())
-        _replace(
-            out / "mosquitto.conf",
-            configuration(settings, home or out.resolve(), bind=bind, port=port, root=root),
-        )
+        write_durably(out / "acl", access_rules(settings.root).encode())
+        write_durably(out / SETTINGS_FILE, msgspec.json.encode(settings))
+        text = configuration(settings, home or out.resolve(), bind=bind, port=port, root=root)
+        write_durably(out / "mosquitto.conf", text.encode())
     except OSError as error:
         raise SettingsError(
             f"{error.filename}: {error.strerror}; run `python -m cloud init` first, and give a folder that "
@@ -140,11 +138,3 @@ use_username_as_clientid true
 tls_version tlsv1.2
 max_connections {settings.connections_max}
 """
-
-
-def _replace(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    beside.replace(path)

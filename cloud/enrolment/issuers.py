@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cloud.enrolment import keys
 from cloud.enrolment.authority import Authority, common_name, key_id
 from cloud.errors import SettingsError
+from cloud.files import write_durably
 
 PRESENT = "issuing"
 NEXT = "next"
@@ -106,9 +107,9 @@ def write_trust(folder: Path) -> None:
     following = [certificate(path)] if path.exists() else []
     roots = [] if known.root in known.trusted else [known.root]
     trusted = [*known.trusted, *following, *roots]
-    keys.replace(folder / AUTHORITIES, pem(trusted), 0o644)
+    write_durably(folder / AUTHORITIES, pem(trusted), 0o644)
     if known.distrusted or (folder / RENEWABLE).exists():
-        keys.replace(folder / RENEWABLE, pem([*trusted, *known.distrusted]), 0o644)
+        write_durably(folder / RENEWABLE, pem([*trusted, *known.distrusted]), 0o644)
 
 
 def renewable(folder: Path) -> Path:

@@ -56,7 +56,7 @@ def write(path: Path, key: ec.EllipticCurvePrivateKey, key_file: Path | None = N
     """
     password = _secret(key_file)
     how: KeySerializationEncryption = BestAvailableEncryption(password) if password else NoEncryption()
-    replace(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how), 0o600)
+    write_durably(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how), 0o600)
 
 
 def encrypt(path: Path, key_file: Path | None) -> None:
@@ -75,11 +75,6 @@ def encrypt(path: Path, key_file: Path | None) -> None:
         raise SettingsError(f"{path} is no private key; put the authority's own key there") from error
     if isinstance(plain, ec.EllipticCurvePrivateKey):
         write(path, plain, key_file)
-
-
-def replace(path: Path, data: bytes, mode: int) -> None:
-    """Replace the file at once; it is never there half, and on the disk when this returns."""
-    write_durably(path, data, mode)
 
 
 def _secret(key_file: Path | None) -> bytes | None:

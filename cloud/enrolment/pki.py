@@ -28,6 +28,7 @@ from cloud.enrolment import authority, issuers, keys
 from cloud.enrolment.authority import Authority, issuer_id, key_id
 from cloud.enrolment.issuers import certificate, certificates, pem
 from cloud.errors import SettingsError
+from cloud.files import write_durably
 
 log = logging.getLogger(__name__)
 
@@ -108,10 +109,10 @@ def _prepare_authorities(folder: Path, root: Path, now: datetime, key_file: Path
     """The root, what it says of itself and of revocations, and the authority below it."""
     top = _root(folder, root, now, key_file)
     if top is not None and not (folder / "ca.pem").exists():
-        keys.replace(folder / "ca.pem", pem(top.chain), 0o644)
+        write_durably(folder / "ca.pem", pem(top.chain), 0o644)
     if top is not None and not (folder / "root-crl.pem").exists():
         listed = top.revocations([], 1, now, authority.ROOT_AGE)
-        keys.replace(folder / "root-crl.pem", listed.public_bytes(Encoding.PEM), 0o644)
+        write_durably(folder / "root-crl.pem", listed.public_bytes(Encoding.PEM), 0o644)
     keys.encrypt(folder / "issuing.key", key_file)
     left = timedelta()
     if (folder / "issuing.pem").exists():
@@ -192,7 +193,7 @@ def revocations(folder: Path) -> list[x509.CertificateRevocationList]:
 
 def write_revocations(folder: Path, *lists: x509.CertificateRevocationList) -> None:
     """Put the lists where servers and broker read them, at once: a broker wants one of each authority."""
-    keys.replace(folder / "crl.pem", b"".join(each.public_bytes(Encoding.PEM) for each in lists), 0o644)
+    write_durably(folder / "crl.pem", b"".join(each.public_bytes(Encoding.PEM) for each in lists), 0o644)
 
 
 def published_revocations(folder: Path) -> bytes:
@@ -248,4 +249,4 @@ def _write_pair(
 ) -> None:
     """The key first: a certificate without its key would be taken for done."""
     keys.write(folder / f"{name}.key", key, key_file)
-    keys.replace(folder / f"{name}.pem", pem(chain), 0o644)
+    write_durably(folder / f"{name}.pem", pem(chain), 0o644)

@@ -26,7 +26,7 @@ from cloud.enrolment import issuers, keys, pki
 from cloud.enrolment.authority import ROOT_AGE, Authority, common_name, issuer_id, key_id
 from cloud.enrolment.issuers import DISTRUSTED, FORMER, NEXT, PRESENT
 from cloud.errors import SettingsError
-from cloud.files import sync_folder
+from cloud.files import sync_folder, write_durably
 
 FORMER_MAX = 8
 """Authorities that are trusted beside the present one; each is one more list for a broker to read."""
@@ -103,7 +103,7 @@ def distrust(
     (folder / DISTRUSTED).mkdir(exist_ok=True, mode=0o700)
     for each in ended:
         name = key_id(each)
-        keys.replace(folder / DISTRUSTED / f"{name}.pem", issuers.pem([each]), 0o644)
+        write_durably(folder / DISTRUSTED / f"{name}.pem", issuers.pem([each]), 0o644)
         (folder / FORMER / f"{name}.pem").unlink()
         (folder / FORMER / f"{name}.key").unlink(missing_ok=True)
     _remove_strays(folder)
@@ -136,7 +136,7 @@ def _keep(folder: Path, present: x509.Certificate, key_file: Path | None) -> Non
     (folder / FORMER).mkdir(exist_ok=True, mode=0o700)
     kept = issuers.load_present(folder, key_file)
     keys.write(folder / FORMER / f"{key_id(present)}.key", kept.key, key_file)
-    keys.replace(folder / FORMER / f"{key_id(present)}.pem", issuers.pem([present]), 0o644)
+    write_durably(folder / FORMER / f"{key_id(present)}.pem", issuers.pem([present]), 0o644)
 
 
 def _next(
@@ -149,7 +149,7 @@ def _next(
     key = ec.generate_private_key(ec.SECP256R1())
     keys.write(path, key, key_file)
     made = root.issuing(key, next_name(common_name(present.subject)), now)
-    keys.replace(folder / f"{NEXT}.pem", issuers.pem([made.certificate]), 0o644)
+    write_durably(folder / f"{NEXT}.pem", issuers.pem([made.certificate]), 0o644)
     return made
 
 
@@ -167,7 +167,7 @@ def _revoke(folder: Path, root: Authority, ended: Iterable[x509.Certificate], no
     if not new and until is not None and until - now > ROOT_AGE / 2:
         return
     listed = root.revocations([*entries.items(), *new.items()], number + 1, now, ROOT_AGE)
-    keys.replace(path, listed.public_bytes(Encoding.PEM), 0o644)
+    write_durably(path, listed.public_bytes(Encoding.PEM), 0o644)
 
 
 def _remove_strays(folder: Path) -> None:
