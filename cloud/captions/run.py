@@ -180,6 +180,15 @@ class Captions:
             sitting.recogniser = recogniser[:32]
         self.changed(session)
 
+    def recorder_unheard(self, job: str) -> None:
+        """No try of this job was answered: the recorder is told once more, if its sitting still stands so.
+
+        Raises:
+            RefusedError: as `sittings.tell_again`.
+        """
+        with self.sessions.begin() as database:
+            sittings.tell_again(database, job, self._create_job)
+
     def presence_changed(self, device: str) -> None:
         """A hall's recorder came or went: tell those who read along."""
         with self._guard:

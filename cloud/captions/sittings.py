@@ -1,6 +1,7 @@
 """Sittings in the database: created, changed, listed; each change goes to the recorder as a job."""
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
@@ -19,6 +20,9 @@ CHANNEL = "floor"
 """The one channel of a hall in this version: what is said on the floor."""
 LISTED_MAX = 50
 JOB_PREFIX = "set-sitting-"
+_TELLS = re.compile(re.escape(JOB_PREFIX) + r"(.+)-(\d+)(?:r(\d+))?")
+AGAIN_MAX = 50
+"""Jobs after the first. Each is tried for about a quarter of an hour: longer than any sitting lasts."""
 
 CreateJob = Callable[[Session, str, str, SetSitting], None]
 """`create_job(database, job, device, document)`: a job for one device, in the caller's transaction."""
@@ -107,7 +111,7 @@ def change(
         )
     )
     if was_told or sitting.opened_at is not None:
-        create_job(database, job_id(sitting), sitting.device, document(sitting, now))
+        create_job(database, job_id(sitting.session, sitting.version), sitting.device, document(sitting, now))
     return sitting
 
 
@@ -125,17 +129,42 @@ def document(sitting: Sitting, changed_at: datetime) -> SetSitting:
     )
 
 
-def job_id(sitting: Sitting) -> str:
-    """The id of the job that carries the sitting's present version; the same change is the same job."""
-    return f"{JOB_PREFIX}{sitting.session}-{sitting.version}"
+def job_id(session: str, version: int, again: int = 0) -> str:
+    """The id of a job that carries a version of a sitting; `again` counts those after the first."""
+    return f"{JOB_PREFIX}{session}-{version}" + (f"r{again}" if again else "")
 
 
 def told_by(job: str) -> tuple[str, int] | None:
     """The session and the version that a job carries; None for other jobs. The inverse of `job_id`."""
-    session, dash, version = job.removeprefix(JOB_PREFIX).rpartition("-")
-    if not job.startswith(JOB_PREFIX) or not dash or not version.isdecimal():
-        return None
-    return session, int(version)
+    told = _TELLS.fullmatch(job)
+    return (told[1], int(told[2])) if told else None
+
+
+def next_job(job: str) -> str | None:
+    """The id of the job that follows `job`, whose every try went unanswered; None for other jobs.
+
+    A recorder that never hears of its sitting is deaf in an open one, or listens to a closed part. So it is
+    told until it answers or the sitting goes on, but at most `AGAIN_MAX` times.
+    """
+    told = _TELLS.fullmatch(job)
+    again = int(told[3] or 0) + 1 if told else 0
+    return job_id(told[1], int(told[2]), again) if told and again <= AGAIN_MAX else None
+
+
+def tell_again(database: Session, job: str, create_job: CreateJob) -> None:
+    """Let another job follow `job`, which has ended without an answer, if the sitting still stands so.
+
+    Raises:
+        RefusedError: the recorder is out of service, or has too much to do already.
+    """
+    told, following = told_by(job), next_job(job)
+    if told is None or following is None:
+        return
+    sitting = database.get(Sitting, told[0], with_for_update=True)
+    if sitting is None or sitting.version != told[1]:
+        return
+    since = changes(database, sitting.session)[-1].at
+    create_job(database, following, sitting.device, document(sitting, since))
 
 
 def overtaken(jobs: Iterable[str], session: str, version: int) -> list[str]:

@@ -39,8 +39,10 @@ def make(ground: Ground, jobs: Jobs) -> Captions:
     captions = Captions(ground.sessions, create_job, Hub())
     captions.load()
 
-    def ended(job: str, device: str, _status: Status) -> None:
+    def ended(job: str, device: str, status: Status) -> None:
         told = told_by(job)
+        if told is not None and status is Status.TIMED_OUT:
+            captions.recorder_unheard(job)
         if told is not None:
             with ground.sessions() as session:
                 details = jobs_store.details(session, job, device)

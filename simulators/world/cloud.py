@@ -518,7 +518,10 @@ class Cloud:
         if ended.job.startswith("print-"):
             how = d.PrintEnd.STARTED if ended.started_at else d.PrintEnd.NEVER_STARTED
             self.tell(ended.job.removeprefix("print-"), d.JobEnded(how))
-        self._commit(lambda: self.db.told.add(ended.job))
+        again = self.captions.unheard(ended.job) if ended.status is cj.Status.TIMED_OUT else []
+        self._commit(lambda: self.db.told.add(ended.job), *again)
+        if again:
+            self._broker.to_device(self.db.target[ended.job][0], Packet("jobs", {}, j.Notified()))
 
     def _shape(self, device: str, execution: k.Execution) -> cj.Execution:
         return cj.Execution(

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from cloud.captions import core, segments
-from cloud.captions.sittings import overtaken
+from cloud.captions.sittings import job_id, next_job, overtaken, told_by
 from cloud.errors import MalformedError, RefusedError
 from contract.captions import SITTING, CaptionSegment, CaptionState, SetSitting
 from contract.messages import Envelope, read
@@ -73,20 +73,23 @@ class CloudCaptions:
         after = Sitting(device, made.state, made.version, opened_at, [*sitting.changes, made])
         changes: list[Action] = [lambda: self.sittings.__setitem__(session, after)]
         if opened_at is not None:
-            told = SetSitting(
-                session=session,
-                channel=CHANNEL,
-                state=made.state,
-                version=made.version,
-                lang="sq",
-                opened_at=int(opened_at.timestamp() * 1000),
-                changed_at=math.ceil(now.timestamp() * 1000),
-            )
-            document = msgspec.to_builtins(told)
+            document = _document(session, made, opened_at)
             older = overtaken(self._waiting(device), session, made.version)
             changes += [action for job in older for action in self._cancel(job)]
-            changes += self._queue(f"set-sitting-{session}-{made.version}", device, document)
+            changes += self._queue(job_id(session, made.version), device, document)
         return changes
+
+    def unheard(self, job: str) -> list[Action]:
+        """What follows when no try of `job` was answered."""
+        told, following = told_by(job), next_job(job)
+        if told is None or following is None:
+            return []
+        sitting = self.sittings[told[0]]
+        if sitting.version != told[1] or sitting.opened_at is None:
+            return []
+        return self._queue(
+            following, sitting.device, _document(told[0], sitting.changes[-1], sitting.opened_at)
+        )
 
     def on_partial(self, device: str, payload: bytes) -> None:
         """Hand words on at once; only while the sitting is open."""
@@ -121,3 +124,17 @@ class CloudCaptions:
         if not shown or segment.revision > max(shown):
             changes.append(lambda: self.shown.setdefault(key[:2], []).append(segment.revision))
         return changes
+
+
+def _document(session: str, made: core.Change, opened_at: datetime) -> dict[str, object]:
+    told = SetSitting(
+        session=session,
+        channel=CHANNEL,
+        state=made.state,
+        version=made.version,
+        lang="sq",
+        opened_at=int(opened_at.timestamp() * 1000),
+        changed_at=math.ceil(made.at.timestamp() * 1000),
+    )
+    found: dict[str, object] = msgspec.to_builtins(told)
+    return found

@@ -94,6 +94,7 @@ class Device:
         self.life = 0
         self.boot = ""
         self.connections = 0
+        self._redials = False
         self.resuming = False
         self.wall = Wall(self.clock, self.faults)
         self.dropped = 0
@@ -438,12 +439,14 @@ class Device:
         if shown is None and self.shows is not None:
             self.clock.later(NOTICED_S, lambda: connection.down("unavailable"))
         else:
-            self.broker.dial(connection, lambda: mine(self._up))
+            self.broker.dial(connection, lambda: mine(self._up), asked=self._redials)
 
     def redial(self) -> None:
         """`Link.redial`: connect anew at once; nothing more is heard of the connection before."""
         was_up = self.reconnection.state == "up"
+        self._redials = True
         self.tell_reconnection(r.Asked())
+        self._redials = False
         self.tell_outbox(o.Disconnected())
         self.tell_jobs(j.Disconnected())
         if was_up:

@@ -5,7 +5,7 @@ from collections import deque
 
 from simulators.world.clock import Clock
 
-LINES_MAX = 5_000
+LINES_MAX = 50_000
 """The last so many lines are kept to be read; the digest has all of them."""
 
 

@@ -1,13 +1,17 @@
 """What `cloud.main` gives to the ways: promises that none of them can hold alone."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
 from cloud.database.models.devices import Device
 from cloud.database.models.jobs import Job
+from cloud.jobs.core import Terms, queued
 from cloud.operators.access import Actor
 from contract.jobs import RETRIES_MAX, Status
+
+TERMS = Terms(queued_expiry=timedelta(hours=1), in_progress_timeout=timedelta(minutes=1))
 
 
 def test_a_recorder_that_did_not_answer_is_told_of_its_sitting_again(ground, ways):
@@ -23,6 +27,20 @@ def test_a_recorder_that_did_not_answer_is_told_of_its_sitting_again(ground, way
         job = database.scalar(sa.select(Job).where(Job.job == f"set-sitting-{session}-1"))
     assert job is not None
     assert job.retries == RETRIES_MAX
+
+
+def test_a_recorder_that_never_answered_gets_another_job(ground, ways):
+    at = datetime.now(UTC)
+    with ground.sessions.begin() as database:
+        database.add(Device(device="hall-mute", kind="recorder", site="Hall", registered_at=at))
+        database.flush()
+        session = ways.captions.create(database, device="hall-mute", title="Assembly", lang="sq").session
+        ways.captions.change(database, session, "open", reason="", note="")
+    job = f"set-sitting-{session}-1"
+    for status in (Status.TIMED_OUT, Status.FAILED):
+        ways.jobs.tell("hall-mute", replace(queued(job, 1, TERMS, at), status=status))
+    with ground.sessions() as database:
+        assert ways.jobs.waiting(database, "hall-mute") == [job, f"{job}r1"]
 
 
 def test_a_newer_version_of_a_sitting_cancels_the_jobs_of_older_ones(ground, ways):

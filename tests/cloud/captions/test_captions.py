@@ -47,16 +47,33 @@ def test_each_change_is_one_job_with_a_higher_version(clerk: Clerk, jobs: Jobs) 
     )
 
 
+def test_a_recorder_that_answers_nothing_is_told_until_the_sitting_goes_on(clerk: Clerk, jobs: Jobs) -> None:
+    session = clerk.plan()
+    clerk.do(session, "open")
+    for number in range(3):
+        clerk.captions.recorder_unheard(jobs.created[-1][0])
+        assert jobs.created[-1][0] == f"set-sitting-{session}-1r{number + 1}"
+        assert sittings.told_by(jobs.created[-1][0]) == (session, 1)
+    assert len({document for _, _, document in jobs.created}) == 1, "it is the same word each time"
+    last = jobs.created[-1][0]
+    clerk.do(session, "pause")
+    count = len(jobs.created)
+    clerk.captions.recorder_unheard(last)
+    clerk.captions.recorder_unheard("op-1")
+    assert len(jobs.created) == count, "what is overtaken is told no more"
+    assert sittings.next_job(sittings.job_id(session, 2, sittings.AGAIN_MAX)) is None
+
+
 def test_only_older_versions_of_the_same_sitting_are_overtaken() -> None:
     jobs = [
         "set-sitting-a-1",
-        "set-sitting-a-2",
+        "set-sitting-a-2r1",
         "set-sitting-a-3",
         "set-sitting-b-1",
         "op-1",
         "set-sitting-x",
     ]
-    assert sittings.overtaken(jobs, "a", 3) == ["set-sitting-a-1", "set-sitting-a-2"]
+    assert sittings.overtaken(jobs, "a", 3) == ["set-sitting-a-1", "set-sitting-a-2r1"]
 
 
 def test_a_sitting_that_never_began_tells_the_recorder_nothing(clerk: Clerk, jobs: Jobs) -> None:
