@@ -14,6 +14,10 @@ Between the proof and the commitment the cloud may already have ended the old ce
 refused with it, and a device that is refused tries the next one at once. A next one that is refused may yet
 be the only one by which the cloud knows the device: it was proven, and has ended before that was committed.
 So it is not removed, but shown in its turn when another is asked for.
+
+A connection stands longer than the certificate with which it was opened, while TLS takes that for no proof
+any more, which looks like no answer. So a proof that does not work is not asked for ever on one connection:
+the next identity connects anew, and one that is over is refused.
 """
 
 from dataclasses import dataclass
@@ -40,6 +44,8 @@ UPDATE_LOOK_S = 60.0
 """How often it is looked whether an update of the agent is still on trial."""
 TRIALS_MAX = 3
 """A next identity that was refused so often is given up, and another one is asked for."""
+PROOFS_MAX = 5
+"""So many proofs without success on one connection; then the next identity must connect anew."""
 DOUBLINGS_MAX = 16
 TICK_S = 0.001
 
@@ -233,7 +239,7 @@ class Renewal:
         self._chance = chance
         self._linked = self._was_refused = self._held = False
         self._update_on_trial = found.update_on_trial
-        self._trials = 0
+        self._trials = self._unproven = 0
         self._spurned = False
         """Whether the next identity that lies there was given up."""
         self._open: Effect | None = None
@@ -286,7 +292,7 @@ class Renewal:
         return effects
 
     def _link_up(self) -> list[Effect]:
-        self._linked, self._was_refused = True, False
+        self._linked, self._was_refused, self._unproven = True, False, 0
         if self.state == "trial":
             self._move("connect")
             return [Prove()]
@@ -351,6 +357,7 @@ class Renewal:
         elif self.state == "proving":
             if isinstance(effect, Prove) and event.refused:
                 return self._go_back(event.sentence, now, refused=True)
+            self._unproven += isinstance(effect, Prove)
             self._prove_at = now.instant + self._wait(False, now)
         elif isinstance(effect, Chore):
             self._chores[effect] = now.instant + self._wait(event.refused, now)
@@ -382,17 +389,22 @@ class Renewal:
             case "staged":
                 hopeless = self._was_refused or self._ended(now)
                 if now.instant >= self._try_at and (self._linked or hopeless):
-                    self._move("try")
-                    self._linked = self._held = False
-                    self._trial_ends = now.instant + self._limits.trial_s
-                    return [Use(next=True)]
+                    return self._connect_with_next("try", now)
             case "trial":
                 if now.instant >= self._trial_ends:
                     return self._go_back("the new certificate did not connect in time", now, refused=False)
             case "proving":
+                if now.instant >= self._prove_at and self._unproven >= PROOFS_MAX:
+                    return self._connect_with_next("lose", now)
                 if now.instant >= self._prove_at:
                     return [Prove()]
         return []
+
+    def _connect_with_next(self, event: str, now: Moment) -> list[Effect]:
+        self._move(event)
+        self._linked = self._held = False
+        self._trial_ends = now.instant + self._limits.trial_s
+        return [Use(next=True)]
 
     def _chore(self, now: Moment) -> list[Effect]:
         for chore, at in self._chores.items():

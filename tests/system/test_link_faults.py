@@ -365,10 +365,11 @@ def fill(disk: Path) -> None:
 
 
 def starve(street: Street, hole: BlackHole, device: Device, disk: Path) -> None:
-    """The disk is full, then nothing is acknowledged either, then it is, and at last there is room."""
+    """The disk is full and nothing is acknowledged, so that what is kept needs room; then it is, and at last
+    there is room."""
     fill(disk)
-    device.wait_for("reserve_released")
     hole.cut()
+    device.wait_for("reserve_released")
     refused = len(device.noted("refused", Lane.EVENTS))
 
     def refuses() -> bool:

@@ -124,6 +124,21 @@ def test_a_control_plane_that_is_away_is_asked_again_and_the_new_certificate_sta
     assert kiosk.disk.current == kiosk.cloud.active == 2
 
 
+def test_a_new_certificate_that_ends_unproven_while_its_link_stands_is_followed_by_another() -> None:
+    kiosk = device()
+    kiosk.run(DUE_S - 1)
+    kiosk.disk.next = kiosk.cloud.issue(kiosk.now_s)
+    kiosk.cloud.lives[2] = Life(kiosk.now_s - DAY_S, kiosk.now_s + 60)
+    kiosk.cloud.away = True
+    kiosk.boot()
+    kiosk.run(kiosk.now_s + 60)
+    assert (kiosk.core.state, kiosk.shown, kiosk.connected) == ("proving", 2, True)
+    kiosk.cloud.away = False
+    kiosk.run(kiosk.now_s + DAY_S)
+    assert kinds(kiosk)[: r.PROOFS_MAX + 3] == ["Use", *["Prove"] * r.PROOFS_MAX, "Use", "Use"]
+    assert (kiosk.disk.current, kiosk.connected) == (3, True)
+
+
 def test_who_is_refused_with_the_old_certificate_goes_on_with_the_new_one() -> None:
     kiosk = device()
     kiosk.disk.next = kiosk.cloud.issue(0.0)
