@@ -177,7 +177,7 @@ async def play(hall: Sitting) -> None:
     await hall.do("open")
     hall.secret = range(closed_ms, reopened_ms)
     before = len(kept(hall).segments)
-    await hall.until(lambda: len(kept(hall).segments) > before, "more is recorded")
+    await hall.until(lambda: len(kept(hall).segments) >= before + 2, "a whole segment more is recorded")
     await hall.do("end")
     await hall.until(lambda: kept(hall).state == "uploaded", "it is whole")
     recordings = city.folder.device(HALL) / "data" / "recordings"
