@@ -260,10 +260,9 @@ def start(folder: Path) -> Things:
     try:
         plane.wait_for("link_connected")
         plane.wait_for("control_plane_started")
-    except BaseException:
+    except BaseException:  # whatever ends the start: nothing that it began may outlive it
         plane.end()
-        broker.terminate()
-        broker.wait(DEADLINE_S)
+        end(broker)
         raise
     staff = httpx.Client(
         base_url=f"http://127.0.0.1:{ports['pages']}", headers={"Authorization": f"Bearer {_token(folder)}"}
