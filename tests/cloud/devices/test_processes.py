@@ -120,7 +120,13 @@ class City:
             return session.get_one(Device, device).presence
 
     def wait(self, device: str, state: str) -> None:
-        wait_for(lambda: self.state(device) == state, f"{device} is {state}; {self.states}")
+        """Wait until it is so and was told: the telling comes after the writing."""
+
+        def holds() -> bool:
+            told = [each for name, each in self.states if name == device]
+            return self.state(device) == state and told[-1:] == [state]
+
+        wait_for(holds, f"{device} is {state}; {self.states}")
 
     def incidents(self) -> list[Incident]:
         return Fleet.incidents(self)  # type: ignore[arg-type] # it asks for sessions only
