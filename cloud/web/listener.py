@@ -105,8 +105,7 @@ def over_tls(
         made = make()
         if expired:
             made.verify_flags |= NO_CHECK_TIME
-        if refused is not None:
-            made.sslobject_class = _told(refused)
+        made.sslobject_class = _answering(refused or (lambda _code: None))
         return made
 
     return uvicorn.Config(
@@ -124,22 +123,34 @@ def over_tls(
     )
 
 
-def _told(refused: Refused) -> type[ssl.SSLObject]:
-    """The TLS of one connection, which says why a caller was not let in; uvicorn never learns of him."""
+def _answering(refused: Refused) -> type[ssl.SSLObject]:
+    """The TLS of one connection, which says why a caller was not let in: to us and, by its alert, to him.
 
-    class Told(ssl.SSLObject):
+    asyncio and uvloop end a connection whose handshake failed before OpenSSL's alert has left (RFC 8446,
+    section 6.2), and the caller sees an empty reply. They send what is to be sent when the handshake wants
+    to read: so a failed one asks for that once, and fails with the caller's next bytes or his end. Who sends
+    nothing more is ended when the time for a handshake is over, as everybody.
+    """
+
+    class Answering(ssl.SSLObject):
+        _failed: ssl.SSLError | None = None
+
         def do_handshake(self) -> None:
+            if self._failed is not None:
+                raise self._failed
             try:
                 super().do_handshake()
-            except ssl.SSLCertVerificationError as error:
-                refused(error.verify_code)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 raise
             except ssl.SSLError as error:
-                if error.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+                if isinstance(error, ssl.SSLCertVerificationError):
+                    refused(error.verify_code)
+                elif error.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
                     refused(NO_CERTIFICATE)
-                raise
+                self._failed = error
+                raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "its alert goes out first") from error
 
-    return Told
+    return Answering
 
 
 def plain(app: ASGIApp, host: str, port: int) -> uvicorn.Config:

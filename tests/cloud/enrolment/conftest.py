@@ -1,5 +1,6 @@
 """A whole enrolment: authority, database, and both listeners with real TLS."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -117,7 +118,7 @@ class Technician:
 
     def __init__(self, folder: Path, ca: Path) -> None:
         self.folder = folder
-        self.ca = ca
+        self._curl = ("curl", "-sS", "--cacert", str(ca))
         folder.mkdir(exist_ok=True)
 
     def run(self, *command: str, data: bytes = b"") -> bytes:
@@ -144,12 +145,21 @@ class Technician:
     ) -> Answer:
         sent = ["--data-binary", "@-", "-H", f"Content-Type: {media}"] if data is not None else []
         out = self.run(
-            "curl", "-sS", "--cacert", str(self.ca), "-D", "headers", "-o", "body", "-w", "%{http_code}",
+            *self._curl, "-D", "headers", "-o", "body", "-w", "%{http_code}",
             *sent, *options, f"https://localhost:{port}{path}", data=data or b"",
         )  # fmt: skip
         body = self.folder / "body"
         content = body.read_bytes() if body.exists() else b""
         return Answer(int(out), (self.folder / "headers").read_text(), content)
+
+    def alert(self, port: int, path: str, *options: str) -> str:
+        """What curl says of the TLS alert with which the listener refused him."""
+        command = [*self._curl, *options, f"https://localhost:{port}{path}"]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, timeout=30)
+        assert (done.returncode, done.stdout) == (56, b""), done.stderr.decode()
+        told = re.search("alert ([a-z ]+)", done.stderr.decode())
+        assert told, done.stderr.decode()
+        return told[1]
 
     def est(self, port: int, operation: str, *options: str, data: bytes | None = None, **also: str) -> Answer:
         return self.curl(port, f"/.well-known/est/{operation}", *options, data=data, **also)
