@@ -425,6 +425,16 @@ def floor_is_told(scene: Scene) -> Iterator[str]:
                 yield f"{recorder.name}: {turn} of {true_ms} ms is dated {dates.get(turn)}"
 
 
+def silence_is_declared(scene: Scene) -> Iterator[str]:
+    """Every stretch without captions, for want of the time, is declared once, and nothing else is."""
+    for recorder in scene.recorders:
+        device = next(each for each in scene.devices if each.name == recorder.name)
+        told = [*scene.cloud.db.declared.get(device.name, ()), *device.disk.pending]
+        count = sum(each.count for each in told if each.lane is Lane.LIVE)
+        if not recorder.left_out_for_good <= count <= recorder.left_out:
+            yield f"{recorder.name} was without captions {recorder.left_out} times, and declares {count}"
+
+
 def recorders_follow(scene: Scene) -> Iterator[str]:
     """A recorder knows the state of its sitting."""
     for recorder in scene.recorders:
@@ -481,6 +491,7 @@ HEALED: tuple[Checker, ...] = (
     reserves_are_there,
     finals_arrive,
     floor_is_told,
+    silence_is_declared,
     recorders_follow,
     hall_is_heard,
     updates_end,

@@ -42,6 +42,7 @@ class Plant:
     flashes_in_place: bool = False
     dates_by_wall_clock: bool = False
     deaf_without_time: bool = False
+    declares_silence: bool = True
     trusts_positions: bool = False
     uses_reserve: bool = True
     makes_reserve: bool = True
@@ -354,6 +355,7 @@ PLANTS: dict[str, Planted] = {
     "counts-every-arrival": Planted(Plant(counts_anew=True), ((F.DUPLICATION,),)),
     "deaf-without-time": Planted(Plant(deaf_without_time=True), ()),
     "forgets-the-floor": Planted(ForgetsTheFloor(), ((F.POWER_CUT, F.PARTITION),)),
+    "silent-silence": Planted(Plant(declares_silence=False), ()),
     "trusts-positions": Planted(Plant(trusts_positions=True), ()),
     "one-lock": Planted(Plant(second_lock=False), ((F.DELAY,), (F.PARTITION,))),
     "highest-seen": Planted(HighestSeen(), ((F.REORDERING,),)),

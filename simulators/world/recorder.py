@@ -11,12 +11,14 @@ import msgspec
 
 from contract.captions import CaptionSegment, SetSitting
 from contract.jobs import Execution, Status
+from contract.link import Why
 from contract.messages import Lane
 from contract.recordings import FloorEvent
 from edge_agent.captions import core as c
 from edge_agent.captions.bearing import Moment
 from edge_agent.captions.child_protocol import Guess, Message, Ready, Said
 from edge_agent.captions.memory import Memory
+from edge_agent.link.outbox import LeftOut
 from edge_agent.ports import Outcome, ServerTime
 from edge_agent.recordings import messages as m
 from simulators.world.clock import START_MS
@@ -36,7 +38,7 @@ LATE_S = 0.3
 """The recogniser needs so long for what it has heard."""
 RING_MS = 60_000
 LOSS_MIN_S, LOSS_MAX_S = 1.0, 20.0
-FLOOR_S, TABLED_S = 21.0, 9.0
+FLOOR_S, TABLED_S = 20.7, 9.6
 """A seat has the floor for so long, and then for so long nobody has it."""
 
 
@@ -68,6 +70,9 @@ class Recorder:
         self.name = device.name
         self.microphone = Microphone()
         self.finals: dict[Key, SentFinal] = {}
+        self.left_out = 0
+        """Stretches without captions, for want of the time; `left_out_for_good` are on the disk as such."""
+        self.left_out_for_good = 0
         self._device = device
         self._faults = faults
         self._child = 0
@@ -225,6 +230,11 @@ class Recorder:
         """Whether it could be done."""
         device = self._device
         match effect:
+            case c.LeaveOut():
+                self.left_out += 1
+                if device.plant.declares_silence:
+                    device.tell_outbox(LeftOut(Lane.LIVE, Why.CLOCK))
+                self.left_out_for_good += not device.disk.full
             case c.Remember(memory):
                 self._believe(memory)
                 try:
