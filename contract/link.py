@@ -30,14 +30,16 @@ class Why(StrEnum):
     DISK = "disk"
     """The disk took nothing more."""
     CLOCK = "clock"
-    """Nobody knows when they were measured: the clock was not trusted until the agent ended."""
+    """Nobody knows when they were: the clock was not trusted until the agent ended, or, of captions, the
+    server had not told its time yet."""
 
 
 class DroppedRange(msgspec.Struct, frozen=True, kw_only=True):
     """`count` messages of `boot` and `lane` that will never come, from `from_seq` to `to_seq`.
 
     What lies between the ends and arrived is not among them. Both ends are 0 for messages that were dropped
-    before they had a number.
+    before they had a number. In lane `live`, where nothing has one, each is a stretch of an open sitting of
+    which no captions were made.
     """
 
     boot: str

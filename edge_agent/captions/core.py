@@ -6,7 +6,8 @@ hears the sound from the end of the last final line on.
 
 What is said is dated by the server's clock, never by the device's own. Before the server has told its time,
 which it does with the first answer on a connection, nothing is recognised: words that cannot be dated could
-be of a part that was closed meanwhile. What is said until then is recorded all the same, and dated later.
+be of a part that was closed meanwhile, and nobody reads along with the past. What is said until then is
+recorded all the same, and dated later; that there are no captions of it is declared.
 """
 
 from collections import deque
@@ -141,6 +142,13 @@ class TellTime:
 
 
 @dataclass(frozen=True)
+class LeaveOut:
+    """Declare that no captions are made of this sitting until the server has told its time."""
+
+    session: str
+
+
+@dataclass(frozen=True)
 class Remember:
     """Save this memory before going on."""
 
@@ -214,6 +222,7 @@ class Answer:
 Effect = (
     TellSitting
     | TellTime
+    | LeaveOut
     | Remember
     | StartMicrophone
     | KeepSound
@@ -271,7 +280,9 @@ class Captioner:
     def __init__(self, memory: Memory, languages: Sequence[str], rate_hz: int) -> None:
         self._sittings = {sitting.name: sitting for sitting in memory.sittings}
         self._languages = tuple(languages)
+        self._rate_hz = rate_hz
         self._bearing = Bearing(rate_hz)
+        self._left_out: tuple[tuple[str, str], int] | None = None
         self._listening: _Listening | None = None
         self._generation = 0
         self._recogniser = _Restarts(RECOGNISER_BACKOFF_S)
@@ -339,15 +350,28 @@ class Captioner:
         if not self._sittings or self._current().told.state != OPEN:
             return effects
         told = self._current().told
+        if self._left_out is not None and self._left_out[0] == self._current().name:
+            lost_ms = (position - self._left_out[1]) * 1000 // self._rate_hz
+            effects.append(Note("captions_left_out", {"session": told.session, "lost_ms": str(lost_ms)}))
         return [*effects, *self._tell_open(told, position), *self._listen(told, position, now)]
 
     def _tell_open(self, told: SetSitting, position: int) -> list[Effect]:
         """The open sitting has the microphone from `position` on; a recording can be dated later."""
         if not self._bearing.known:
-            return [Note("time_awaited", {"session": told.session}), TellSitting(told, position, None)]
+            waits: list[Effect] = [Note("time_awaited", {"session": told.session})]
+            return [*waits, TellSitting(told, position, None), *self._leave_out(told, position)]
         if told.changed_at is not msgspec.UNSET:
             self._bearing.not_before(position, told.changed_at)
         return [TellSitting(told, position, self._bearing.at(position))]
+
+    def _leave_out(self, told: SetSitting, position: int) -> list[Effect]:
+        """Once for each stretch without the time, and only of what would have been recognised."""
+        name = told.session, told.channel
+        counted = self._left_out is not None and self._left_out[0] == name
+        if counted or told.lang not in self._languages:
+            return []
+        self._left_out = name, position
+        return [LeaveOut(told.session)]
 
     def _set_sitting(self, event: SittingSet, now: Instant) -> list[Effect]:
         told = event.told
@@ -366,6 +390,8 @@ class Captioner:
         state = self._listening
         goes_on = state is not None and name == current and _goes_on(state.told, told)
         tell: list[Effect] = [TellSitting(told, event.position, None)]
+        if name == current and told.state != OPEN:
+            self._left_out = None
         if told.state == OPEN and not goes_on:
             tell = self._tell_open(told, event.position)
         if state is not None and goes_on:

@@ -12,6 +12,7 @@ from typing import Any, Protocol, assert_never
 from contract import topics
 from contract.captions import CaptionSegment, SetSitting
 from contract.errors import MalformedError as MalformedIdError
+from contract.link import Why
 from contract.messages import Lane
 from edge_agent.captions import core
 from edge_agent.captions.bearing import Moment
@@ -52,6 +53,13 @@ class Microphone(Protocol):
 
     async def close(self) -> None:
         """Stop it."""
+
+
+class CaptionLink(Link, Protocol):
+    """The link, and its ledger."""
+
+    def left_out(self, lane: Lane, why: Why) -> None:
+        """Something that should have been sent was not even made; it is declared, and counted as dropped."""
 
 
 class Recogniser(Protocol):
@@ -110,7 +118,7 @@ class Captions:
 
     def __init__(
         self,
-        link: Link,
+        link: CaptionLink,
         settings: Recorder,
         file: SittingFile,
         *,
@@ -246,6 +254,8 @@ class Captions:
             case core.TellTime(position, at):
                 if self._sink is not None:
                     self._sink.time_told(position, _server_time(at))
+            case core.LeaveOut():
+                self._link.left_out(Lane.LIVE, Why.CLOCK)
             case core.Remember(memory):
                 await asyncio.to_thread(self._file.save, memory)
                 self._saved = True

@@ -77,6 +77,14 @@ class Recorded:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Something of a lane will never be a message, because of `why`; it is declared with what is dropped."""
+
+    lane: Lane
+    why: Why
+
+
+@dataclass(frozen=True)
 class Unwritten:
     """The disk did not take a message that was to be appended; it never existed.
 
@@ -158,6 +166,7 @@ class TimePassed:
 
 Event = (
     Recorded
+    | LeftOut
     | Unwritten
     | Undeclared
     | DiskFull
@@ -231,7 +240,7 @@ class Refuse:
 
 @dataclass(frozen=True)
 class Skip:
-    """The message of this event is dropped at once, because there is no room for it; `pending` counts it."""
+    """What this event tells of is dropped at once, for lack of room or as it says; `pending` counts it."""
 
     pending: tuple[DroppedRange, ...]
 
@@ -347,6 +356,8 @@ class Outbox:
         match event:
             case Recorded():
                 effects += self._record(event, now)
+            case LeftOut(lane, why):
+                effects.append(self._skip(lane, why))
             case Unwritten() | Undeclared() | DiskFull():
                 self._bear(event, now)
                 return []  # nothing is tried on a disk that has just said no

@@ -17,7 +17,7 @@ import msgspec
 
 from contract import topics
 from contract.errors import MalformedError
-from contract.link import Reconnect, check_reconnect
+from contract.link import Reconnect, Why, check_reconnect
 from contract.messages import (
     AT_MAX_MS,
     AT_MIN_MS,
@@ -91,7 +91,7 @@ class _Told:
     report: Told
 
 
-_Item = _Order | o.Acked | o.Undatable | o.ReserveMade | _Redial | _Told
+_Item = _Order | o.LeftOut | o.Acked | o.Undatable | o.ReserveMade | _Redial | _Told
 
 
 def _machine_ms() -> int:
@@ -210,6 +210,10 @@ class Link:
         )
         self.publish(topic_name, ids, payload, qos=0)
 
+    def left_out(self, lane: Lane, why: Why) -> None:
+        """Something that should have been sent was not even made; it is declared, and counted as dropped."""
+        self._put(o.LeftOut(lane, why))
+
     def subscribe(self, topic_name: str, handler: Handler) -> None:
         """Before `run`: call `handler` with the ids and the payload of each message of this topic."""
         assert topics.BY_NAME[topic_name].sender == "cloud", topic_name
@@ -290,7 +294,7 @@ class Link:
                         case o.Skip():
                             _tell(item, None)
                 return effects
-            case o.Acked() | o.Undatable() | o.ReserveMade():
+            case o.LeftOut() | o.Acked() | o.Undatable() | o.ReserveMade():
                 return self._outbox.handle(item, now)
             case _Redial():
                 return self._dial_anew(item, now)

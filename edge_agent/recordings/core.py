@@ -29,6 +29,7 @@ from edge_agent.ports import ServerTime
 from edge_agent.recordings import messages as m
 from edge_agent.recordings.dating import Known, date
 from edge_agent.recordings.floor import Floor
+from edge_agent.recordings.floor_kept import KeptFloor, keep_refused, keep_undated, without
 from edge_agent.recordings.messages import Effect, Event, Instant
 from edge_agent.recordings.records import Kept, Record, Segment, stopped
 from edge_agent.recordings.uploading import Chance, Uploading
@@ -112,6 +113,7 @@ class Recorder:
         self._news_at: dict[str, Instant] = {}
         self._uploading = Uploading(limits.upload_bytes_per_s, chance)
         self._floor = Floor(floor)
+        self._kept_floor = KeptFloor()
 
     @property
     def waiting_bytes(self) -> int:
@@ -139,8 +141,9 @@ class Recorder:
         effects = self._decide(event, now)
         effects += self._floor_part(event, now)
         if self._time is None:
-            effects = self._floor.waiting(effects)
+            effects = self._keep_undated_floor(effects)
         effects += self._tell_news(now)
+        effects += self._kept_floor.next(self._records, now)
         effects += self._uploading.next(self._records.values(), now)
         assert self._open is None or (self._sitting is not None and not self._full)
         return effects
@@ -148,6 +151,7 @@ class Recorder:
     def deadline(self) -> Instant | None:
         """When `TimePassed` is due."""
         at = [self._look_at, self._uploading.deadline(self._records.values()), self._floor.deadline()]
+        at.append(self._kept_floor.deadline())
         at += list(self._news_at.values())
         return min((moment for moment in at if moment is not None), default=None)
 
@@ -188,7 +192,7 @@ class Recorder:
                 return self._upload_part(event, now)
             case m.TimePassed():
                 return self._time_passed(now)
-            case m.FloorTold() | m.FloorNonsense() | m.FloorLost() | m.FloorRefused():
+            case m.FloorTold() | m.FloorNonsense() | m.FloorLost() | m.FloorRefused() | m.KeptFloorSent():
                 return []
             case _:
                 assert_never(event)
@@ -241,7 +245,7 @@ class Recorder:
         self._put(record)
         self._sitting = _Sitting(name, told.session, told.opened_at, anchor, zero_ms, known)
         effects: list[Effect] = [m.Save(record)]
-        effects += self._floor.opened(told.session, told.opened_at, self._floor_ms(anchor))
+        effects += self._floor.opened(name, told.session, self._floor_ms(anchor))
         reason = GapReason.MICROPHONE if self._microphone_down else GapReason.DISK if self._full else None
         if reason is not None:
             effects += self._lose(reason, anchor)
@@ -252,16 +256,18 @@ class Recorder:
         self._time = known
         effects: list[Effect] = []
         for name in [name for name, record in self._records.items() if record.undated]:
+            bounded = sum(len(each.floor) for each in self._records[name].undated if each.anchor is None)
             record, moved_ms = date(self._records[name], known, self._segment_ms)
             self._put(record)
             self._change(name)
             sitting = self._sitting
             if sitting is not None and sitting.recording == name:
                 self._sitting = replace(sitting, zero_ms=sitting.zero_ms + moved_ms, known=known)
-            effects += [m.Save(record), m.Note("recording_dated", {"recording": name})]
-            if name in self._ending and not self._is_open(record):
+            floor = {"floor_events": str(len(record.floor)), "bounded_floor_events": str(bounded)}
+            effects += [m.Save(record), m.Note("recording_dated", {"recording": name, **floor})]
+            if self._may_finish(record):
                 effects += self._finish(record)
-        return [*effects, *self._floor.date(known)]
+        return effects
 
     def _open_until(self, told: SetSitting, position: int) -> int:
         """Where the sitting was open no more: of the segment at hand, what was certainly said later goes.
@@ -298,10 +304,13 @@ class Recorder:
             self._put(record)
         if record.state == "finished":
             return []
-        if self._is_open(record) or record.undated:
-            self._ending.add(name)  # once its last segment is closed, and all is dated
-            return []
-        return self._finish(record)
+        self._ending.add(name)
+        return self._finish(record) if self._may_finish(record) else []
+
+    def _may_finish(self, record: Record) -> bool:
+        """Its sitting has ended, its last segment is closed, all is dated, and the floor is with the link."""
+        waits = self._is_open(record) or record.undated or record.floor
+        return record.recording in self._ending and not waits
 
     @staticmethod
     def _is_open(record: Record) -> bool:
@@ -445,9 +454,8 @@ class Recorder:
         if record.why is GapReason.POWER and not _lasting(record):
             self._begin_loss(record.recording, GapReason.POWER, record.end_ms)
         self._change(record.recording)
-        if record.recording in self._ending and not record.undated:
-            return self._finish(self._records[record.recording])
-        return []
+        record = self._records[record.recording]
+        return self._finish(record) if self._may_finish(record) else []
 
     @staticmethod
     def _repair(record: Record, number: int) -> m.Close:
@@ -562,15 +570,39 @@ class Recorder:
                 return self._floor.line_refused(reason)
             case m.FloorLost(_, position):
                 return self._floor.lost(event, self._floor_ms(position), now)
-            case m.FloorRefused(refused):
-                return self._floor.refused(refused, now)
+            case m.FloorRefused(recording, refused):
+                record, dropped = keep_refused(self._records[recording], refused)
+                self._put(record)
+                self._kept_floor.wait(recording, now)
+                return [*self._kept_floor.count(dropped), m.Save(record)]
+            case m.KeptFloorSent():
+                return self._kept_floor_sent(event, now)
             case _:
                 return []
 
+    def _keep_undated_floor(self, effects: list[Effect]) -> list[Effect]:
+        """The effects with floor events saved in their record, where they are dated with its sound."""
+        told = [each for each in effects if isinstance(each, m.SendFloor)]
+        others: list[Effect] = [each for each in effects if not isinstance(each, m.SendFloor)]
+        for name in dict.fromkeys(each.recording for each in told):
+            events = [each.event for each in told if each.recording == name]
+            record, dropped = keep_undated(self._records[name], events)
+            self._put(record)
+            others += [*self._kept_floor.count(dropped), m.Save(record)]
+        return others
+
+    def _kept_floor_sent(self, event: m.KeptFloorSent, now: Instant) -> list[Effect]:
+        record = without(self._records[event.recording], event.sent)
+        self._put(record)
+        self._kept_floor.sent(event, now)
+        if record.floor:
+            return []  # it is saved before the next are sent
+        effects: list[Effect] = [m.Save(record)]
+        effects += self._finish(record) if self._may_finish(record) else []
+        return [*effects, *self._forget()]
+
     def _floor_ms(self, position: int) -> int:
-        """In the sitting; on the microphone's own clock as long as the time is not known."""
-        if self._time is None:
-            return position * 1000 // self._rate
+        """In the sitting; where its sound would follow on, as long as the time is not known."""
         return self._at_ms(self._sitting, position) if self._sitting is not None else 0
 
     def _time_passed(self, now: Instant) -> list[Effect]:

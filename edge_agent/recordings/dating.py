@@ -41,6 +41,7 @@ def date(record: Record, known: Known, segment_ms: int) -> tuple[Record, int]:
     A segment that still grows may become `segment_ms` long.
     """
     segments, gaps = {each.segment: each for each in record.segments}, [*record.gaps]
+    floor = [*record.floor]
     moved_ms = own_ms = 0
     for number, undated in enumerate(record.undated):
         following = record.undated[number + 1 :]
@@ -49,6 +50,7 @@ def date(record: Record, known: Known, segment_ms: int) -> tuple[Record, int]:
         before_ms, own_ms = moved_ms, moved_ms
         if undated.anchor is not None:
             own_ms = max(moved_ms, known.earliest_ms(undated.opened_at, undated.anchor) - undated.at_ms)
+        floor += [msgspec.structs.replace(turn, at_ms=_within(turn.at_ms + own_ms)) for turn in undated.floor]
         for name in [each for each in here if each in segments]:
             segments[name] = _moved(segments[name], undated, known, own_ms, segment_ms)
             if name == here.start:
@@ -65,11 +67,15 @@ def date(record: Record, known: Known, segment_ms: int) -> tuple[Record, int]:
         if undated.gaps and here:
             gaps[undated.gaps - 1] = _ended(gaps[undated.gaps - 1], undated, own_ms - before_ms)
     told = tuple(sorted(segments.values(), key=lambda each: each.segment))
-    end_ms = _within(record.end_ms + moved_ms)
-    return (
-        msgspec.structs.replace(record, segments=told, gaps=tuple(gaps), undated=(), end_ms=end_ms),
-        own_ms,
+    dated = msgspec.structs.replace(
+        record,
+        segments=told,
+        gaps=tuple(gaps),
+        undated=(),
+        floor=tuple(floor),
+        end_ms=_within(record.end_ms + moved_ms),
     )
+    return dated, own_ms
 
 
 def _moved(segment: Segment, undated: Undated, known: Known, by_ms: int, segment_ms: int) -> Segment:

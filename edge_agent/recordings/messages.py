@@ -174,9 +174,19 @@ class FloorLost:
 
 @dataclass(frozen=True)
 class FloorRefused:
-    """The outbox is full: this event must be sent again."""
+    """The outbox is full: this event of a recording must be sent again."""
 
+    recording: str
     event: FloorEvent
+
+
+@dataclass(frozen=True)
+class KeptFloorSent:
+    """The link has taken these events that a record kept; `refused` says that the next found no room."""
+
+    recording: str
+    sent: tuple[FloorEvent, ...]
+    refused: bool
 
 
 @dataclass(frozen=True)
@@ -206,6 +216,7 @@ Event = (
     | FloorNonsense
     | FloorLost
     | FloorRefused
+    | KeptFloorSent
     | TimePassed
 )
 
@@ -307,9 +318,18 @@ class StartFloor:
 
 @dataclass(frozen=True)
 class SendFloor:
-    """Tell the cloud who has the floor; it must arrive."""
+    """Tell the cloud who has the floor of a recording; it must arrive."""
 
+    recording: str
     event: FloorEvent
+
+
+@dataclass(frozen=True)
+class SendKeptFloor:
+    """The same with events that the record keeps until the link has taken them, one after the other."""
+
+    recording: str
+    events: tuple[FloorEvent, ...]
 
 
 @dataclass(frozen=True)
@@ -335,8 +355,9 @@ Effect = (
     | AskStored
     | StartFloor
     | SendFloor
+    | SendKeptFloor
     | Note
 )
 
-LEFT_OUT = (Save, Forget, Begin, Write, SendNews)
+LEFT_OUT = (Save, Forget, Begin, Write, SendNews, SendKeptFloor)
 """What is not done any more after something before it could not be written."""

@@ -37,12 +37,21 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     late_ms: int | None = None
 
 
+class FloorTurn(msgspec.Struct, frozen=True, array_like=True):
+    """A seat takes the floor (`on`) or gives it back, at a position in the sitting."""
+
+    at_ms: int
+    seat: str
+    on: bool
+
+
 class Undated(msgspec.Struct, frozen=True, kw_only=True):
     """What was recorded since the agent started and before the server had told its time.
 
     It is all that comes after the segment `segment` and after the first `gaps` gaps. Its positions are
     counted as if it followed on what was recorded before, from `at_ms` on; `anchor` is the microphone's
     sample there, None once the agent has stopped. `why` is the reason of the gap that lies before it.
+    `floor` is who had the floor meanwhile, in the same positions.
     """
 
     opened_at: int
@@ -51,6 +60,7 @@ class Undated(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
     anchor: int | None
     why: GapReason
+    floor: tuple[FloorTurn, ...] = ()
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +68,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     `end_ms` is where its sound ends so far, and `why` the reason of the gap that begins there. `revision` is
     that of its newest news and `told` that of the newest that the link has taken. Nothing is told while there
-    is something in `undated`.
+    is something in `undated`. `floor` are events that have their date and that the link has not taken.
     """
 
     recording: str
@@ -73,6 +83,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[Segment, ...] = ()
     gaps: tuple[Gap, ...] = ()
     undated: tuple[Undated, ...] = ()
+    floor: tuple[FloorTurn, ...] = ()
 
     @property
     def dated(self) -> tuple[Segment, ...]:
@@ -104,6 +115,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return (
             self.state == "finished"
             and self.told == self.revision
+            and not self.floor
             and all(segment.kept is Kept.STORED for segment in self.segments)
         )
 

@@ -235,8 +235,10 @@ class Recordings:
                 return m.SpaceTold(files.free_bytes())
             case m.SendNews(news):
                 return await self._send_news(news)
-            case m.SendFloor(event):
-                return await self._send_floor(event)
+            case m.SendFloor(recording, event):
+                return None if await self._send_floor(event) else m.FloorRefused(recording, event)
+            case m.SendKeptFloor():
+                return await self._send_kept_floor(effect)
             case m.BeginUpload() | m.SendChunk() | m.AskStored():
                 self._spawn(self._upload(effect), "upload")
             case m.StartFloor():
@@ -273,12 +275,19 @@ class Recordings:
             return m.NewsRefused(news.recording)
         return m.NewsTaken(news.recording, news.revision)
 
-    async def _send_floor(self, event: FloorEvent) -> m.Event | None:
+    async def _send_kept_floor(self, effect: m.SendKeptFloor) -> m.Event:
+        for number, event in enumerate(effect.events):
+            if not await self._send_floor(event):
+                return m.KeptFloorSent(effect.recording, effect.events[:number], refused=True)
+        return m.KeptFloorSent(effect.recording, effect.events, refused=False)
+
+    async def _send_floor(self, event: FloorEvent) -> bool:
+        """Whether the link has taken it."""
         try:
             await self._link.send("floor", {"session": event.session}, event, lane=Lane.EVENTS, must=True)
         except RefusedError:
-            return m.FloorRefused(event)
-        return None
+            return False
+        return True
 
     # Uploads and the floor
 

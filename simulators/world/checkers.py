@@ -1,5 +1,6 @@
 """What must hold in every world: each checker one sentence, asked at every moment or once all has healed."""
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ from cloud.recordings.closed import Turned
 from cloud.watermark import ABOVE_MAX, Tally, missing
 from cloud.watermark import Key as Stream
 from contract.messages import Lane
+from contract.recordings import FloorAction
 from contract.updates import UPDATE
 from edge_agent.link.reconnection import TAKEN_OVER_MAX_S, TAKEN_OVER_MIN_S
 from simulators.world import certificate_checkers, twin_checkers
@@ -155,6 +157,14 @@ def open_is_recorded(scene: Scene) -> Iterator[str]:
             yield f"{recorder.name} did not record {since / 1000} to {until / 1000} s"
 
 
+def floor_is_kept(scene: Scene) -> Iterator[str]:
+    """Who took or gave back the floor of an open sitting is on the recorder's disk until the link has it."""
+    for recorder in scene.recorders:
+        recording = recorder.recording
+        for seat, on in sorted(recording.turns.keys() - recording.kept - recording.sent):
+            yield f"{recorder.name} has lost that {seat} {'took' if on else 'gave back'} the floor"
+
+
 def revisions_grow(scene: Scene) -> Iterator[str]:
     """What readers are shown of a line only ever gets newer."""
     for (session, segment), revisions in scene.cloud.captions.shown.items():
@@ -233,6 +243,7 @@ ALWAYS: tuple[Checker, ...] = (
     closed_is_silent,
     closed_is_not_heard,
     open_is_recorded,
+    floor_is_kept,
     revisions_grow,
     lines_are_dated,
     refused_only_in_need,
@@ -399,6 +410,31 @@ def finals_arrive(scene: Scene) -> Iterator[str]:
                 yield f"{segment.session} line {segment.segment} of {final.since_ms / 1000} s was lost"
 
 
+def floor_is_told(scene: Scene) -> Iterator[str]:
+    """Who took or gave back the floor is stored with its moment, or as early as its sound is placed."""
+    for recorder in scene.recorders:
+        dates: dict[tuple[str, bool], list[int]] = {}
+        for event in scene.cloud.db.floor:
+            opened_at = scene.cloud.captions.sittings[event.session].opened_at
+            assert opened_at is not None
+            at = int(opened_at.timestamp() * 1000) - START_MS + event.at_ms
+            dates.setdefault((event.seat, event.action is FloorAction.TAKEN), []).append(at)
+        for turn, true_ms in recorder.recording.turns.items():
+            back_ms = math.inf if turn in recorder.recording.bounded else DATED_MS_MAX
+            if not any(true_ms - back_ms <= at <= true_ms + DATED_MS_MAX for at in dates.get(turn, ())):
+                yield f"{recorder.name}: {turn} of {true_ms} ms is dated {dates.get(turn)}"
+
+
+def silence_is_declared(scene: Scene) -> Iterator[str]:
+    """Every stretch without captions, for want of the time, is declared once, and nothing else is."""
+    for recorder in scene.recorders:
+        device = next(each for each in scene.devices if each.name == recorder.name)
+        told = [*scene.cloud.db.declared.get(device.name, ()), *device.disk.pending]
+        count = sum(each.count for each in told if each.lane is Lane.LIVE)
+        if not recorder.left_out_for_good <= count <= recorder.left_out:
+            yield f"{recorder.name} was without captions {recorder.left_out} times, and declares {count}"
+
+
 def recorders_follow(scene: Scene) -> Iterator[str]:
     """A recorder knows the state of its sitting."""
     for recorder in scene.recorders:
@@ -454,6 +490,8 @@ HEALED: tuple[Checker, ...] = (
     ledger_tells_every_message,
     reserves_are_there,
     finals_arrive,
+    floor_is_told,
+    silence_is_declared,
     recorders_follow,
     hall_is_heard,
     updates_end,

@@ -25,6 +25,7 @@ from contract.documents import Evidence, PrintJob
 from contract.errors import MalformedError as ContractMalformedError
 from contract.link import Dropped, DroppedRange, check_dropped
 from contract.messages import Envelope, Presence, open_envelope, read
+from contract.recordings import FloorEvent, check_floor
 from contract.twin import Section
 from contract.updates import ApplyUpdate, UpdateNews
 from edge_agent.documents import printing as p
@@ -88,6 +89,7 @@ class Database:
     standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
     target: dict[str, tuple[str, dict[str, object]]] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
+    floor: set[FloorEvent] = field(default_factory=set)
 
 
 @dataclass
@@ -185,7 +187,7 @@ class Cloud:
             match packet.topic:
                 case "telemetry":
                     self._keep_telemetry(device, packet.body)
-                case "evidence" | "caption-final" | "updates" | "dropped":
+                case "evidence" | "caption-final" | "updates" | "dropped" | "floor":
                     self._keep_event(device, packet)
                 case "caption-partial":
                     self.captions.on_partial(device, packet.body)
@@ -375,6 +377,10 @@ class Cloud:
             told = read(envelope.body, Dropped)
             check_dropped(told)
             changes.append(lambda: self.db.declared.setdefault(device, []).extend(told.ranges))
+        elif verdict is Verdict.NEW and packet.topic == "floor":
+            floor = read(envelope.body, FloorEvent)
+            check_floor(floor)
+            changes.append(lambda: self.db.floor.add(floor))
         elif verdict is Verdict.NEW:
             try:
                 changes += self.captions.take_final(device, packet.ids, envelope)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from cloud.devices.presence import Known, Said
 from cloud.twin.core import Twin
 from cloud.watermark import Verdict, Watermark, note
@@ -16,6 +18,7 @@ from edge_agent.documents import printing as p
 from edge_agent.documents.printer import JobState, PrinterJob
 from edge_agent.link import outbox as o
 from edge_agent.link import reconnection as r
+from edge_agent.recordings.records import Record
 from edge_agent.twin import core as t
 from simulators.world.faults import Fault
 
@@ -39,6 +42,7 @@ class Plant:
     flashes_in_place: bool = False
     dates_by_wall_clock: bool = False
     deaf_without_time: bool = False
+    declares_silence: bool = True
     trusts_positions: bool = False
     uses_reserve: bool = True
     makes_reserve: bool = True
@@ -131,6 +135,10 @@ class Plant:
     def captures(self, captured: bool) -> bool:
         """What is made of the payment service's word."""
         return captured
+
+    def record(self, record: Record) -> Record:
+        """What is written down of a recording."""
+        return record
 
 
 class ForgetBeforeAck(Plant):
@@ -321,6 +329,14 @@ class ForgetsVersions(Plant):
         return replace(twin, version=0)
 
 
+class ForgetsTheFloor(Plant):
+    """Who had the floor before the time was told is known only to the agent that heard it."""
+
+    def record(self, record: Record) -> Record:
+        undated = tuple(msgspec.structs.replace(each, floor=()) for each in record.undated)
+        return msgspec.structs.replace(record, undated=undated)
+
+
 @dataclass(frozen=True)
 class Planted:
     """A bug. Each of `found_by` is a fault, with the company that it needs; that fault must show the bug.
@@ -338,6 +354,8 @@ PLANTS: dict[str, Planted] = {
     "never-resends": Planted(NeverResends(), ((F.LOSS,), (F.BROKER_DROPS, F.SLOW_CONSUMER, F.PARTITION))),
     "counts-every-arrival": Planted(Plant(counts_anew=True), ((F.DUPLICATION,),)),
     "deaf-without-time": Planted(Plant(deaf_without_time=True), ()),
+    "forgets-the-floor": Planted(ForgetsTheFloor(), ((F.POWER_CUT, F.PARTITION),)),
+    "silent-silence": Planted(Plant(declares_silence=False), ()),
     "trusts-positions": Planted(Plant(trusts_positions=True), ()),
     "one-lock": Planted(Plant(second_lock=False), ((F.DELAY,), (F.PARTITION,))),
     "highest-seen": Planted(HighestSeen(), ((F.REORDERING,),)),

@@ -11,11 +11,14 @@ import msgspec
 
 from contract.captions import CaptionSegment, SetSitting
 from contract.jobs import Execution, Status
+from contract.link import Why
 from contract.messages import Lane
+from contract.recordings import FloorEvent
 from edge_agent.captions import core as c
 from edge_agent.captions.bearing import Moment
 from edge_agent.captions.child_protocol import Guess, Message, Ready, Said
 from edge_agent.captions.memory import Memory
+from edge_agent.link.outbox import LeftOut
 from edge_agent.ports import Outcome, ServerTime
 from edge_agent.recordings import messages as m
 from simulators.world.clock import START_MS
@@ -35,6 +38,8 @@ LATE_S = 0.3
 """The recogniser needs so long for what it has heard."""
 RING_MS = 60_000
 LOSS_MIN_S, LOSS_MAX_S = 1.0, 20.0
+FLOOR_S, TABLED_S = 20.7, 9.6
+"""A seat has the floor for so long, and then for so long nobody has it."""
 
 
 @dataclass
@@ -65,6 +70,9 @@ class Recorder:
         self.name = device.name
         self.microphone = Microphone()
         self.finals: dict[Key, SentFinal] = {}
+        self.left_out = 0
+        """Stretches without captions, for want of the time; `left_out_for_good` are on the disk as such."""
+        self.left_out_for_good = 0
         self._device = device
         self._faults = faults
         self._child = 0
@@ -72,7 +80,7 @@ class Recorder:
         self._ring_from: int | None = None
         self._began_ms = 0
         self._behind_ms = 0
-        self.recording = Recording(RATE_HZ)
+        self.recording = Recording(RATE_HZ, device.plant, self._about_to, self._send_floor)
         self._believes = ""
         self._captioner = c.Captioner(device.disk.load(), ("sq",), RATE_HZ)
         device.on_start.append(self._start)
@@ -124,6 +132,7 @@ class Recorder:
         self.recording.start(self._device.now)
         self._tell(c.Started())
         self._record(self._now_ms, was_open=False)
+        self._take_turns(1)
         self._believe_wall_clock()
 
     def _believe(self, memory: Memory) -> None:
@@ -142,6 +151,25 @@ class Recorder:
             self._record(until_ms, was_open=is_open)
 
         self._device.later(BLOCK_MS / 1000, block)
+
+    def _take_turns(self, number: int) -> None:
+        """The floor goes from seat to seat; each is named once, so that its events can be told apart."""
+        seat = f"{self._device.starts}.{number}"
+
+        def told(on: bool) -> None:
+            must = self._believes == c.OPEN
+            self.recording.turn((seat, on), self._position, self._now_ms, self._device.now, must=must)
+
+        self._device.later(TABLED_S, lambda: told(True))
+        self._device.later(TABLED_S + FLOOR_S, lambda: told(False))
+        self._device.later(TABLED_S + FLOOR_S, lambda: self._take_turns(number + 1))
+
+    def _about_to(self, effect: m.Effect) -> None:
+        self._device.effect(effect, at_work=isinstance(effect, m.SendKeptFloor))
+
+    def _send_floor(self, event: FloorEvent) -> bool:
+        ids = {"session": event.session}
+        return self._device.send("floor", ids, event, lane=Lane.EVENTS, must=True) is not None
 
     def _believe_wall_clock(self) -> None:
         """A planted bug: the device's own clock is taken for the server's."""
@@ -202,6 +230,11 @@ class Recorder:
         """Whether it could be done."""
         device = self._device
         match effect:
+            case c.LeaveOut():
+                self.left_out += 1
+                if device.plant.declares_silence:
+                    device.tell_outbox(LeftOut(Lane.LIVE, Why.CLOCK))
+                self.left_out_for_good += not device.disk.full
             case c.Remember(memory):
                 self._believe(memory)
                 try:

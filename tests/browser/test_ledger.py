@@ -25,9 +25,10 @@ from cloud.web.application import build_pages
 from cloud.web.pages import Pages
 from contract.languages import LANGUAGES
 from contract.link import Why
+from contract.messages import Lane
 from tests.browser.conftest import NewPage, Serve, Served
 from tests.browser.looking import DESKTOP, SIZES, look_ok
-from tests.cloud.link.test_ledger import come, declare, dropped, measure, sample
+from tests.cloud.link.test_ledger import come, declare, dropped, measure, replace_range, sample
 
 TOKEN = "a-token-of-a-test"
 
@@ -87,7 +88,9 @@ def _fill(sessions: sessionmaker[Session], telemetry: Ledger) -> None:
         session.flush()
         for seq in range(1, 40):
             come(session, "kiosk-02", seq, now(), refused=seq == 7)
-        declare(session, "kiosk-02", now(), dropped(1, 9_999, boot="boot-2"), dropped(2, 3, why=Why.CLOCK))
+        uncaptioned = replace_range(dropped(0, 0, why=Why.CLOCK), lane=Lane.LIVE)
+        lost = (dropped(1, 9_999, boot="boot-2"), dropped(2, 3, why=Why.CLOCK), uncaptioned)
+        declare(session, "kiosk-02", now(), *lost)
         session.add(Sighting(device="kiosk-02", seen=[], returns=3, returned_at=now()))
     messages = [("kiosk-02", sample(seq)) for seq in (1, 4, 5, 9)]
     measure(telemetry, now(), *messages, ("kiosk-02", b"garbage"), ("kiosk-01", sample(1)))

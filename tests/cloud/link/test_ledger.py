@@ -159,6 +159,18 @@ def test_a_declaration_says_why_and_is_reconciled_with_what_the_mark_passed_over
     assert books.ledger().numbers == one.numbers
 
 
+def test_a_stretch_without_captions_is_told_as_dropped_and_nothing_is_missing_for_it(
+    books: Books, sessions: sessionmaker[Session], register: Register, clock: Clock
+) -> None:
+    register("hall-1")
+    with sessions.begin() as session:
+        declare(session, "hall-1", clock.at, replace_range(dropped(0, 0, why=Why.CLOCK), lane=Lane.LIVE))
+    one = one_device.read(books, "hall-1")
+    assert one is not None
+    assert (one.numbers.dropped, one.numbers.missing, one.numbers.lost) == (1, 0, 0)
+    assert [(drop.lane, drop.count, drop.why) for drop in one.drops] == [("live", 1, "clock")]
+
+
 def replace_range(each: DroppedRange, **changes: object) -> DroppedRange:
     fields = {name: getattr(each, name) for name in each.__struct_fields__}
     return DroppedRange(**(fields | changes))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.captions import CaptionSegment
+from contract.link import Why
 from contract.messages import Lane
 from edge_agent.captions.child_protocol import Audio, Frame, Message
 from edge_agent.captions.engine import Hypothesis, Samples
@@ -30,6 +31,10 @@ class FakeLink:
         self.partials: asyncio.Queue[CaptionSegment] = asyncio.Queue()
         self.finals: asyncio.Queue[CaptionSegment] = asyncio.Queue()
         self.full = False
+        self.declared: list[tuple[Lane, Why]] = []
+
+    def left_out(self, lane: Lane, why: Why) -> None:
+        self.declared.append((lane, why))
 
     def stamp(self) -> int:
         raise AssertionError("captions measure nothing for the link")

@@ -22,6 +22,7 @@ from edge_agent.captions.core import (
     Effect,
     FinalRefused,
     KeepSound,
+    LeaveOut,
     MarkGap,
     MicrophoneHeard,
     MicrophoneLost,
@@ -240,8 +241,8 @@ def test_an_open_sitting_goes_on_after_a_restart_of_the_agent():
     hall.hear(guess("unfinished"))
     again = Hall(hall.memory)
     assert kinds(again.effects) == [
-        *(StartMicrophone, Note, TellSitting),
-        *(TellTime, TellSitting, KeepSound, StartRecogniser),
+        *(StartMicrophone, Note, TellSitting, LeaveOut),
+        *(TellTime, Note, TellSitting, KeepSound, StartRecogniser),
     ]
     assert final(again.hear(said("One."))).segment.segment == 2
 
@@ -318,9 +319,11 @@ def test_an_open_sitting_is_recorded_at_once_after_a_restart_and_recognised_once
         StartMicrophone(),
         Note("time_awaited", {"session": "s1"}),
         TellSitting(told(), 0, None),
+        LeaveOut("s1"),
     ]
     effects = again.tell(time_is(90_000, position=3 * RATE, uncertain_ms=1000))
-    assert kinds(effects) == [TellTime, TellSitting, KeepSound, StartRecogniser]
+    assert kinds(effects) == [TellTime, Note, TellSitting, KeepSound, StartRecogniser]
+    assert only(effects, Note) == Note("captions_left_out", {"session": "s1", "lost_ms": "3000"})
     at = Moment(OPENED_AT + 90_000, OPENED_AT + 91_000)
     assert only(effects, TellTime) == TellTime(3 * RATE, at)
     assert only(effects, TellSitting) == TellSitting(told(), 3 * RATE, at)
@@ -339,10 +342,22 @@ def test_a_sitting_that_was_not_open_at_the_last_word_is_not_recorded_after_a_re
 def test_a_sitting_that_is_set_before_the_time_is_known_is_remembered_and_recorded():
     hall = Hall(timed=False)
     effects = hall.tell(set_to(told(), position=7))
-    assert kinds(effects) == [Note, TellSitting, Remember, Answer]
+    assert kinds(effects) == [Note, TellSitting, LeaveOut, Remember, Answer]
     assert only(effects, TellSitting) == TellSitting(told(), 7, None)
     assert only(effects, Answer) == Answer("recognising en as soon as the server has told its time")
-    assert kinds(hall.tell(time_is(0))) == [TellTime, TellSitting, KeepSound, StartRecogniser]
+    assert kinds(hall.tell(time_is(0))) == [TellTime, Note, TellSitting, KeepSound, StartRecogniser]
+
+
+def test_captions_of_a_stretch_without_the_time_are_declared_once_and_only_if_there_would_be_any():
+    hall = Hall(timed=False)
+    assert only(hall.tell(set_to(told())), LeaveOut) == LeaveOut("s1")
+    assert LeaveOut not in kinds(hall.tell(set_to(told(version=2)))), "the stretch goes on"
+    hall.tell(set_to(told("paused", version=3)))
+    assert LeaveOut in kinds(hall.tell(set_to(told(version=4)))), "this is another"
+    hall.tell(time_is(1000))
+    hall.tell(set_to(told("paused", version=5)))
+    assert LeaveOut not in kinds(hall.tell(set_to(told(version=6)))), "the time is known"
+    assert LeaveOut not in kinds(Hall(timed=False).tell(set_to(told(lang="xx")))), "nobody could have read it"
 
 
 def test_a_sitting_that_has_closed_while_the_time_was_awaited_is_not_listened_to():

@@ -28,6 +28,7 @@ from edge_agent.link.outbox import (
     Effect,
     Forget,
     HangUp,
+    LeftOut,
     MakeReserve,
     Outbox,
     Publish,
@@ -238,6 +239,16 @@ def test_a_full_budget_refuses_what_must_be_kept_and_skips_a_sample() -> None:
     assert box.handle(EVENT, 1.0) == [Refuse()]
     assert box.handle(SAMPLE, 1.0) == [Skip((unnumbered(1, Why.ROWS),))]
     assert (box.rows, box.refused, box.dropped) == (10, 1, 1)
+
+
+def test_what_was_not_even_made_is_declared_with_its_reason_and_has_no_number() -> None:
+    box = outbox()
+    told = box.handle(LeftOut(Lane.LIVE, Why.CLOCK), 0.0)
+    range_ = DroppedRange(boot="b2", lane=Lane.LIVE, from_seq=0, to_seq=0, count=1, why=Why.CLOCK)
+    assert told == [Skip((range_,))]
+    assert (box.rows, box.dropped) == (0, 1)
+    declared = next(each for each in box.handle(Connected(), 1.0) if isinstance(each, Declare))
+    assert (declared.ranges, declared.pending) == ((range_,), ())
 
 
 def test_bytes_are_bounded_too() -> None:

@@ -411,6 +411,21 @@ async def test_samples_whose_boot_never_knew_the_time_are_dropped_and_counted() 
         assert link.counts.dropped == 1
 
 
+async def test_what_was_left_out_without_a_link_is_declared_by_the_next_start() -> None:
+    journal = MemoryJournal()
+    async with running(make(journal, FakeTransport())) as link:
+        link.left_out(Lane.LIVE, Why.CLOCK)
+        await link.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True)
+    assert [(each.lane, each.count) for each in journal.pending()] == [(Lane.LIVE, 1)]
+    transport = FakeTransport()
+    async with running(make(journal, transport, "b2")):
+        await up(transport)
+        await transport.until(lambda: any("dropped" in m.topic for m in transport.sent))
+    told = next(m for m in transport.sent if "dropped" in m.topic)
+    (range_,) = read(open_envelope(told.payload).body, Dropped).ranges
+    assert (range_.lane, range_.from_seq, range_.count, range_.why) == (Lane.LIVE, 0, 1, Why.CLOCK)
+
+
 async def test_the_next_start_sends_what_the_last_one_left() -> None:
     journal = MemoryJournal()
     first = make(journal, FakeTransport())

@@ -8,18 +8,21 @@ from pathlib import Path
 import pytest
 
 from contract.captions import SetSitting
-from contract.recordings import GapReason, RecordingNews, recording_id
+from contract.link import Why
+from contract.messages import Lane
+from contract.recordings import FloorEvent, GapReason, RecordingNews, check_floor, recording_id
 from edge_agent.captions.run import Captions
 from edge_agent.captions.sitting_file import SittingFile
-from edge_agent.errors import UnavailableError
+from edge_agent.errors import RefusedError, UnavailableError
 from edge_agent.ports import ServerTime
 from edge_agent.recordings.core import OPEN_GUARD_MS
+from edge_agent.recordings.floor_command import Turn
 from edge_agent.recordings.memory import Memory
 from edge_agent.recordings.records import Record, Segment
 from edge_agent.recordings.run import Recordings
 from edge_agent.recordings.segment_files import SegmentFiles
 from edge_agent.settings import Recorder as Settings
-from tests.edge_agent.captions.fakes import WAIT_S, FakeMicrophone
+from tests.edge_agent.captions.fakes import WAIT_S, FakeChild, FakeMicrophone
 
 RATE = 8_000
 BLOCK = bytes(RATE // 5 * 2)
@@ -51,14 +54,41 @@ class Nobody:
 
 
 class Outbox:
-    """Keeps the news."""
+    """Keeps the news, the floor and what is declared; `full` takes nothing."""
 
     def __init__(self) -> None:
         self.news: list[RecordingNews] = []
+        self.floor: list[FloorEvent] = []
+        self.declared: list[tuple[Lane, Why]] = []
+        self.full = False
 
     async def send(self, topic_name, ids, body, *, lane, must):
-        assert topic_name == "recordings"
-        self.news.append(body)
+        assert (lane, must) == (Lane.EVENTS, True)
+        if self.full:
+            raise RefusedError("the outbox is full")
+        if topic_name == "floor":
+            assert dict(ids) == {"session": body.session}
+            check_floor(body)
+            self.floor.append(body)
+        else:
+            assert topic_name == "recordings"
+            self.news.append(body)
+
+    def left_out(self, lane, why):
+        self.declared.append((lane, why))
+
+
+class Seats:
+    """The hall's microphone system."""
+
+    def __init__(self) -> None:
+        self.turns: asyncio.Queue[Turn] = asyncio.Queue()
+
+    async def read(self) -> Turn:
+        return await self.turns.get()
+
+    async def close(self) -> None:
+        """There is nothing to stop."""
 
 
 class Hall:
@@ -69,21 +99,48 @@ class Hall:
             microphone_command=["none"],
             microphone_rate_hz=RATE,
             model_dir=folder,
+            model_languages=["sq"],
             vad_model=folder,
             free_bytes_min=1,
+            floor_command=["hall"],
         )
         self.outbox = Outbox()
+        self.seats = Seats()
         self.memory = Memory(folder / "recordings.db")
         files = SegmentFiles(folder / "recordings", RATE * 2)
-        self.recordings = Recordings(self.outbox, settings, self.memory, files, Nobody())
+        self.recordings = Recordings(
+            self.outbox, settings, self.memory, files, Nobody(), open_floor=self._open_floor
+        )
         self.microphone = FakeMicrophone()
         self.captions = Captions(
             self.outbox,
             settings,
             SittingFile(folder / "sittings.json"),
             open_microphone=self._open,
+            start_recogniser=self._nobody,
             sink=self.recordings,
         )
+
+    async def _open_floor(self, command: list[str]) -> Seats:
+        return self.seats
+
+    async def _nobody(self, settings: Settings, language: str) -> FakeChild:
+        return FakeChild(language)
+
+    async def floor(self, events: int) -> list[FloorEvent]:
+        async with asyncio.timeout(WAIT_S):
+            while len(self.outbox.floor) < events:
+                await asyncio.sleep(0.01)
+        return self.outbox.floor
+
+    async def waiting(self, events: int) -> Record:
+        """The record on the disk, once it has so many undated events of the floor in its last start."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                ((record,), _) = self.memory.load()
+                if record.undated and len(record.undated[-1].floor) == events:
+                    return record
+                await asyncio.sleep(0.01)
 
     async def _open(self, settings: Settings) -> FakeMicrophone:
         return self.microphone
@@ -163,3 +220,35 @@ async def test_a_hall_that_was_not_open_at_the_last_word_stays_deaf(tmp_path, la
         await hall.speak(10)
         assert hall.recordings.waiting_bytes == before
         assert not hall.recordings._core.recording
+
+
+async def test_the_floor_of_a_start_without_the_time_outlives_two_restarts_and_a_full_outbox(tmp_path):
+    await first_life(tmp_path, "open")
+    async with living(tmp_path) as hall:
+        await hall.speak(10)
+        hall.seats.turns.put_nowait(Turn("A1", on=True))
+        hall.seats.turns.put_nowait(Turn("A1", on=False))
+        record = await hall.waiting(2)
+        assert hall.outbox.floor == []
+        assert hall.outbox.declared == [(Lane.LIVE, Why.CLOCK)], "that nobody reads along is told"
+    took, gave_back = record.undated[-1].floor
+    async with living(tmp_path) as hall:
+        hall.outbox.full = True
+        hall.seats.turns.put_nowait(Turn("B2", on=True))
+        await hall.waiting(1)
+        hall.captions.time_told(AN_HOUR_LATER)
+        async with asyncio.timeout(WAIT_S):
+            while hall.memory.load()[0][0].undated:
+                await asyncio.sleep(0.01)
+    async with living(tmp_path) as hall:
+        first, second, last = await hall.floor(3)
+        assert [(each.seat, each.action.value) for each in (first, second, last)] == [
+            ("A1", "taken"),
+            ("A1", "released"),
+            ("B2", "taken"),
+        ]
+        assert (first.at_ms, second.at_ms) == (took.at_ms, gave_back.at_ms), "where its sound lies"
+        assert 3_590_000 < last.at_ms <= 3_600_000, "an hour later"
+        async with asyncio.timeout(WAIT_S):
+            while hall.memory.load()[0][0].floor:
+                await asyncio.sleep(0.01)

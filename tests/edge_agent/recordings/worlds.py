@@ -133,10 +133,14 @@ class World:
                     return m.NewsRefused(news.recording)
                 self.news.append(news)
                 return m.NewsTaken(news.recording, news.revision)
-            case m.SendFloor(event_):
+            case m.SendFloor(recording, told_):
                 if self.outbox_full:
-                    return m.FloorRefused(event_)
-                self.floor.append(event_)
+                    return m.FloorRefused(recording, told_)
+                self.floor.append(told_)
+            case m.SendKeptFloor(recording, events):
+                taken = () if self.outbox_full else events
+                self.floor += taken
+                return m.KeptFloorSent(recording, taken, refused=taken != events)
             case m.BeginUpload() | m.SendChunk() | m.AskStored():
                 assert not self._asked, "one thing at a time"
                 self._asked.append(effect)
