@@ -101,7 +101,7 @@ LINK_METRICS: tuple[Metric, ...] = (
         "The device's last clock_skew_ms, at the cloud's time; its samples stand where its clock puts them.",
     ),
 )
-"""What the cloud itself writes of each registered device into the same store, as measurement `link`."""
+"""What the cloud itself writes of each device that was ever enrolled or is heard, as measurement `link`."""
 INGEST_METRICS: tuple[Metric, ...] = (
     Metric("lag_ms", "float", "ms", 0, 1e13, "From measurement to storage, by the cloud's clock; the worst."),
     Metric("samples", "int", "1", 0, 1e15, "Samples stored since the process started."),

@@ -64,7 +64,7 @@ HEALTHY: Final = Row(
             aggregation=Aggregation.FROM,
             drawing=Drawing.NUMBER,
             limit=limits.SILENT_S,
-            description="Registered devices that were not heard for 5 minutes. See in the table whether they "
+            description="Enrolled devices that were not heard for 5 minutes. See in the table whether they "
             "share a site (one dead uplink); one alone: ask the site whether it has power.",
             thresholds=rising(limits.PAPER_KIOSKS),
         ),

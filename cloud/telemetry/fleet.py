@@ -12,12 +12,13 @@ from sqlalchemy.orm import Session, sessionmaker
 from cloud import arrivals
 from cloud.broker_figures import Broker, BrokerFigures
 from cloud.database.models.devices import Device
+from cloud.database.models.enrolment import EnrolmentToken
 from cloud.database.models.presence import PresenceWords
 from cloud.database.models.twin import DeviceTwin
 from cloud.telemetry import control_metrics
 from cloud.telemetry.charts import Chart, chart, spark
 from cloud.telemetry.control_metrics import Incidents
-from cloud.telemetry.health import Concern, concerns
+from cloud.telemetry.health import Concern, Newcomer, concerns, newcomer
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.store import Last, TelemetryStore, floor_ms
 from cloud.telemetry.wording import METRICS, SCALES
@@ -43,7 +44,8 @@ RANGES = {
 class Row:
     """One device; `seen` is the newest of its samples and of its presence, by whatever clock told it.
 
-    `state` is one of `contract.presence.PRESENCE`; `expected_until` is set while it is off as expected.
+    `state` is one of `contract.presence.PRESENCE`; `expected_until` is set while it is off as expected. One
+    that is off and never enrolled is a `newcomer`: `awaited` while its token is open, then `tokenless`.
     """
 
     device: str
@@ -54,6 +56,7 @@ class Row:
     since: datetime | None
     seen: datetime | None
     latest: Mapping[str, Last]
+    newcomer: Newcomer | None
     concerns: list[Concern]
     spark: str
 
@@ -93,6 +96,10 @@ class Fleet:
     def expected_off(self) -> int:
         """How many are off as expected."""
         return sum(row.expected_until is not None for row in self.rows)
+
+    def newcomers(self, which: Newcomer) -> int:
+        """How many were never enrolled, and are `which`."""
+        return sum(row.newcomer is which for row in self.rows)
 
     @property
     def worrying(self) -> list[Row]:
@@ -174,6 +181,8 @@ class Watch:
             refused = Counter(arrivals.refusals(session))
             words = {row.device: row for row in session.scalars(sa.select(PresenceWords))}
             twins = session.execute(sa.select(DeviceTwin.device, DeviceTwin.reported))
+            open_tokens = sa.select(EnrolmentToken.device).where(EnrolmentToken.expires_at > now)
+            invited = set(session.scalars(open_tokens))
             paces = {device: sampling_s(reported) for device, reported in twins}
             incidents = control_metrics.incidents(session, now, self._begun)
         figures = self._ledger.figures(now)
@@ -187,6 +196,11 @@ class Watch:
                 words.get(device.device),
                 latest.get(device.device, {}),
                 paces.get(device.device, INTERVAL_USUAL_S),
+                newcomer(
+                    device.presence != "offline",
+                    enrolled=device.enrolled_at is not None,
+                    invited=device.device in invited,
+                ),
                 now,
             )
             for device in devices
@@ -212,6 +226,7 @@ class Watch:
         words: PresenceWords | None,
         latest: Mapping[str, Last],
         pace_s: float,
+        new: Newcomer | None,
         now: datetime,
     ) -> Row:
         online = device.presence != "offline"
@@ -230,13 +245,14 @@ class Watch:
             since=device.presence_at,
             seen=max(seen, default=None),
             latest=latest,
+            newcomer=new,
             concerns=concerns(
                 online,
                 latest,
                 now,
                 sampling_s=pace_s,
                 flapping=words is not None and words.cause == "flapping",
-                expected_off=expected_until is not None,
+                expected_off=expected_until is not None or new is not None,
             ),
             spark=spark(processor, since=since, until=until, low=0, high=100),
         )
