@@ -4,6 +4,7 @@ Nothing of it is made anew by time alone: a person brings the root's key, runs a
 something that should have run did not. So each has a time before its end from which on somebody is told.
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,9 @@ from cryptography import x509
 
 from cloud.enrolment import issuers, pki
 from cloud.enrolment.authority import common_name
+from cloud.errors import SettingsError
+
+log = logging.getLogger(__name__)
 
 MEASUREMENT = "authority"
 """What is in it is in `contract.telemetry`."""
@@ -77,6 +81,15 @@ def read(folder: Path) -> tuple[End, ...]:
         )
     )
     return tuple(found)
+
+
+def pressing(folder: Path, now: datetime) -> int:
+    """For how much of it somebody must act now; 1 where it cannot be read, which wants somebody, too."""
+    try:
+        return sum(each.near(now) for each in read(folder))
+    except SettingsError as error:
+        log.warning("ends_not_read", extra={"sentence": str(error)})
+        return 1
 
 
 def values(ends: Iterable[End], former_devices: int, now: datetime) -> tuple[tuple[str, float | int], ...]:

@@ -71,6 +71,7 @@ class Fleet:
     """Everything at `at`. `points` counts values stored since the beginning.
 
     `broker` is None where it says nothing of itself; `deaf_s` is for how long the ingest has not listened.
+    `ending` counts what all connections depend on and is about to end.
     """
 
     at: datetime
@@ -81,6 +82,7 @@ class Fleet:
     outbox_waiting: int
     incidents: Incidents
     broker: Broker | None
+    ending: int
 
     @property
     def online(self) -> int:
@@ -117,7 +119,9 @@ class Watch:
         ledger: Ledger,
         clock: Callable[[], datetime],
         figures: BrokerFigures | None = None,
+        ending: Callable[[datetime], int] = lambda _now: 0,
     ) -> None:
+        self._ending = ending
         self._sessions = sessions
         self._begun = clock()
         self._figures = figures
@@ -215,6 +219,7 @@ class Watch:
             outbox_waiting=round(waiting),
             incidents=incidents,
             broker=self._broker(now),
+            ending=self._ending(now),
         )
 
     def _broker(self, now: datetime) -> Broker | None:

@@ -38,7 +38,8 @@ class FleetView(BaseModel):
     `online` counts `degraded` devices too, `offline` those that are off as expected, and those that were
     never enrolled: `awaited` while their token is open, then `tokenless`; none needs attention. `broker` has
     the broker's own figures by name, null where it says nothing of itself; `broker_drops` is what it dropped
-    in the last five minutes. `ingest_deaf_s` is for how long telemetry has not been listened to.
+    in the last five minutes. `ending` counts certificates and lists on which all connections depend and that
+    end soon; enrolment tells which. `ingest_deaf_s` is for how long telemetry has not been listened to.
     """
 
     devices: int
@@ -48,6 +49,7 @@ class FleetView(BaseModel):
     off_as_expected: int
     awaited: int
     tokenless: int
+    ending: int
     open_incidents: int
     ingest_deaf_s: float
     broker: dict[str, float] | None
@@ -86,6 +88,7 @@ def router(watch: Watch) -> APIRouter:
             off_as_expected=fleet.expected_off,
             awaited=fleet.newcomers(Newcomer.AWAITED),
             tokenless=fleet.newcomers(Newcomer.TOKENLESS),
+            ending=fleet.ending,
             open_incidents=fleet.incidents.count,
             ingest_deaf_s=fleet.incidents.deaf_s,
             broker=dict(fleet.broker.values) if fleet.broker else None,

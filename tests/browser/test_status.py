@@ -90,7 +90,7 @@ def city(tmp_path: Path, serve: Serve) -> Iterator[City]:
     store, ledger = MemoryStore(), Ledger(tmp_path / "telemetry.db")
     jobs = Jobs(sessions=sessions, publish=lambda *_: None, clock=now)
     bundles = Bundles(tmp_path / "objects", sessions, now, lambda: "01900000-0000-7000-8000-000000000001")
-    watch = Watch(sessions, store, ledger, now)
+    watch = Watch(sessions, store, ledger, now, ending=lambda _now: 2)
     twins = Twins(sessions=sessions, publish=lambda *_: None, clock=now)
     sections = [
         partial(telemetry_pages.device_section, watch),

@@ -37,11 +37,13 @@ def test_of_several_the_first_that_ends_is_named(folder: Path, now: Now) -> None
     (folder / "svc-ingest.pem").write_bytes(issuers.pem([made]))
     (servers,) = (each for each in ends.read(folder) if each.what is What.SERVERS)
     assert (servers.name, round(servers.days_left(now())), servers.near(now())) == ("svc-ingest", 10, True)
+    assert ends.pressing(folder, now()) == 1
     lists = pki.revocations(folder)
     old = issuer.revocations([], 2, now(), timedelta(days=4))
     pki.write_revocations(folder, *lists, old)
     (revoked,) = (each for each in ends.read(folder) if each.what is What.REVOCATIONS)
     assert (revoked.name, round(revoked.days_left(now()))) == ("Civic Fleet Authority", 4)
+    assert ends.pressing(folder, now()) == 2
 
 
 def test_init_does_what_staff_is_told_to_do(folder: Path, now: Now) -> None:
@@ -101,10 +103,12 @@ def test_where_the_root_itself_signs_there_is_no_issuer_to_replace(folder: Path,
 
 
 @pytest.mark.parametrize("name", ["seal.pem", "crl.pem", "issuing.pem"])
-def test_what_is_no_certificate_is_named(folder: Path, name: str) -> None:
+def test_what_is_no_certificate_is_named(folder: Path, name: str, now: Now) -> None:
+    assert ends.pressing(folder, now()) == 0
     (folder / name).write_bytes(b"not a certificate")
     with pytest.raises(SettingsError, match=f"{name}.*init"):
         ends.read(folder)
+    assert ends.pressing(folder, now()) == 1
 
 
 def test_the_metrics_are_those_of_the_contract_also_after_the_end(now: Now) -> None:

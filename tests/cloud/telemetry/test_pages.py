@@ -115,6 +115,7 @@ def test_faults_are_named_and_counted(
         "degraded": 0,
         "offline": 1,
         "off_as_expected": 0,
+        "ending": 0,
         "awaited": 0,
         "tokenless": 0,
         "open_incidents": 0,
@@ -160,6 +161,28 @@ def test_who_prepares_devices_early_sees_no_alarm_but_their_tokens(
     assert "14 devices were never enrolled and have no open token." in page
     assert "1 device needs attention." in page
     assert "has no open token" in staff.client.get("/devices/kiosk-02").text
+
+
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [(0, None), (1, "1 certificate or list on which"), (3, "3 certificates or lists on which")],
+)
+def test_that_the_fleets_trust_ends_is_said_where_everybody_looks(
+    sessions: sessionmaker[Session],
+    clock: Clock,
+    store: MemoryStore,
+    ledger: Ledger,
+    pages_app: Callable[..., FastAPI],
+    sign_in: Callable[..., Staff],
+    ending: int,
+    words: str | None,
+) -> None:
+    watch = Watch(sessions, store, ledger, clock, ending=lambda _now: ending)
+    client = sign_in(pages_app(pages.router(watch))).client
+    page = client.get("/status").text
+    assert ("all connections depend" in page) is (words is not None)
+    assert (words or "Status") in page
+    assert client.get("/api/v1/fleet").json()["ending"] == ending
 
 
 def test_a_figure_is_at_most_two_seconds_old(staff: Staff, add: Callable[..., None], clock: Clock) -> None:
