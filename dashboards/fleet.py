@@ -168,7 +168,7 @@ WHERE: Final = Row(
             aggregation=Aggregation.HIGHEST,
             drawing=Drawing.TABLE,
             groups=("site", "kind", "device"),
-            description="Every registered device and how long it is silent. Click one to see its printer, "
+            description="Every enrolled device and how long it is silent. Click one to see its printer, "
             "paper and machine on the Kiosk dashboard, at the same time.",
             thresholds=rising((limits.ONLINE_S, limits.SILENT_S)),
         ),

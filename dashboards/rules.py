@@ -44,7 +44,8 @@ class Rule:
     """Fires for each group of `panel` that is at `limit` or above for `for_s` seconds.
 
     Of a panel of the lowest that is good when high it fires below `limit`.
-    `nothing` is what no answer at all means: of incidents it is an alarm, the control plane has stopped.
+    `nothing` is what no answer at all means: of incidents it is an alarm, the control plane has stopped; of
+    the platform's certificates, too, because something of what would be told cannot be read.
     """
 
     name: str
@@ -201,14 +202,16 @@ SERVERS_END: Final = Rule(
     board=FLEET,
     panel=SERVERS,
     limit=limits.SERVERS_DAYS[0],
-    for_s=0,
+    for_s=600,
     severity="ticket",
-    nothing="OK",
+    nothing="Alerting",
     summary="A certificate of the servers, of the services or of the seal ends within 30 days",
     runbook="1. Run `python -m cloud init` on the server: it makes anew what ends; Enrolment in the control "
     "plane says which that is. "
     "2. Restart broker, control plane and ingest, at a quiet hour. "
-    "3. If the alert stays: the issuing authority ends, too; see its own alert.",
+    "3. If the alert stays: the issuing authority ends, too; see its own alert. "
+    "4. No data instead of a number: fleet-control does not run, or cannot read a certificate or a list in "
+    "its pki folder; its log says which. Until then nobody is told of the issuer, the root and the lists either.",
 )
 REVOCATIONS_OLD: Final = Rule(
     name="revocations-old",

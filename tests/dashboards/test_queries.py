@@ -297,7 +297,7 @@ def test_a_rule_about_ourselves_fires_when_it_must_and_not_before(store: Store, 
 def test_when_the_control_plane_has_stopped_that_is_an_alarm_and_the_rest_is_none(store: Store) -> None:
     later_s = NOW_S + 3600
     for rule in RULES:
-        nothing = "Alerting" if rule is SITE_INCIDENT else "OK"
+        nothing = "Alerting" if rule in (SITE_INCIDENT, SERVERS_END) else "OK"
         assert fires(store, rule, later_s)[0] == {}
         assert rule_of(rule, store.dialect)["noDataState"] == nothing
     assert ask(store, FLEET.panels[0], later_s) == [{}]
