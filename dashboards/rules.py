@@ -211,7 +211,7 @@ SERVERS_END: Final = Rule(
     "2. Restart broker, control plane and ingest, at a quiet hour. "
     "3. If the alert stays: the issuing authority ends, too; see its own alert. "
     "4. No data instead of a number: fleet-control does not run, or cannot read a certificate or a list in "
-    "its pki folder; its log says which. Until then nobody is told of the issuer, the root and the lists either.",
+    "its pki folder; its log says which. Until then nobody is told of issuer, root and lists either.",
 )
 REVOCATIONS_OLD: Final = Rule(
     name="revocations-old",

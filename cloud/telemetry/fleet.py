@@ -235,7 +235,8 @@ class Watch:
         now: datetime,
     ) -> Row:
         online = device.presence != "offline"
-        expected_until = words.expected_until if words is not None and not online else None
+        left = not online and new is None
+        expected_until = words.expected_until if words is not None and left else None
         sampled = [datetime.fromtimestamp(last.at / 1000, UTC) for last in latest.values()]
         seen = [moment for moment in (device.last_seen_at, *sampled) if moment is not None]
         until = floor_ms(_ms(now), SPARK_STEP_S) + SPARK_STEP_S * 1000

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from cloud import arrivals
 from cloud.database.models.devices import Device
+from cloud.database.models.presence import PresenceWords
 from cloud.devices import pages as device_pages
 from cloud.enrolment import tokens
 from cloud.errors import UnavailableError
@@ -143,7 +144,15 @@ def test_who_prepares_devices_early_sees_no_alarm_but_their_tokens(
         add(f"kiosk-{number:02}", online=False, enrolled=False)
         with sessions.begin() as session:
             tokens.issue(session, f"kiosk-{number:02}", "kiosk", clock.at, number.to_bytes(16))
+    with sessions.begin() as session:
+        until = clock.at + timedelta(hours=9)
+        session.add(
+            PresenceWords(
+                device="kiosk-05", cause="never", boot="", connection=0, comings=[], expected_until=until
+            )
+        )
     assert told() == (17, 0, 16, 0)
+    assert staff.client.get("/api/v1/fleet").json()["off_as_expected"] == 0, "each device is one thing"
     page = staff.client.get("/status").text
     assert "All devices that should be there are connected and well." in page
     assert "16 awaited" in page
