@@ -26,6 +26,7 @@ from cloud.database.engine import connect
 from cloud.devices import views
 from cloud.enrolment import (
     broker_config,
+    ends,
     issuers,
     members,
     office,
@@ -220,8 +221,8 @@ def _office(chosen: Settings) -> Iterator[tuple[office.Office, Actor]]:
         pki.load(chosen.pki_dir, chosen.certificates.key_file)
         listed = revocations.Revocations(sessions, chosen.pki_dir, chosen.certificates.key_file)
         jobs = Jobs(sessions=sessions, publish=publish, clock=lambda: now)
-        known = partial(issuers.read, chosen.pki_dir)
-        yield office.Office(sessions, listed.publish, jobs.remove, known), Actor(COMMAND_LINE, now)
+        known, ending = partial(issuers.read, chosen.pki_dir), partial(ends.read, chosen.pki_dir)
+        yield office.Office(sessions, listed.publish, jobs.remove, known, ending), Actor(COMMAND_LINE, now)
 
 
 def new_issuer(chosen: Settings, given: argparse.Namespace) -> dict[str, Any]:

@@ -258,7 +258,7 @@ def device_app(ground: Ground, ways: Ways) -> FastAPI:
 
 def _chores(ground: Ground, ways: Ways) -> list[Chore]:
     return [
-        *wiring.enrolment.chores(ground, ways.members),
+        *wiring.enrolment.chores(ground, ways.members, ways.watch),
         *wiring.operators.chores(ground),
         *wiring.updates.chores(ground, ways.updates),
         *wiring.recordings.chores(ways.recordings),

@@ -101,7 +101,7 @@ LINK_METRICS: tuple[Metric, ...] = (
         "The device's last clock_skew_ms, at the cloud's time; its samples stand where its clock puts them.",
     ),
 )
-"""What the cloud itself writes of each registered device into the same store, as measurement `link`."""
+"""What the cloud itself writes of each device that was ever enrolled or is heard, as measurement `link`."""
 INGEST_METRICS: tuple[Metric, ...] = (
     Metric("lag_ms", "float", "ms", 0, 1e13, "From measurement to storage, by the cloud's clock; the worst."),
     Metric("samples", "int", "1", 0, 1e15, "Samples stored since the process started."),
@@ -144,6 +144,43 @@ LEDGER_METRICS: tuple[Metric, ...] = (
     Metric("skew_estimate_ms", "float", "ms", -1e13, 1e13, "Device clock minus server clock, at least."),
 )
 """What the control plane writes of each device since the beginning, as measurement `ledger`."""
+AUTHORITY_METRICS: tuple[Metric, ...] = (
+    Metric(
+        "issuer_days_left",
+        "float",
+        "d",
+        -40_000,
+        40_000,
+        "Until the authority that signs devices' certificates ends; below zero it has. Missing where "
+        "the root itself signs.",
+    ),
+    Metric("root_days_left", "float", "d", -40_000, 40_000, "Until the root ends, which devices trust."),
+    Metric(
+        "servers_days_left",
+        "float",
+        "d",
+        -40_000,
+        40_000,
+        "Until the first certificate of the servers, the services and the seal of papers ends.",
+    ),
+    Metric(
+        "revocations_days_left",
+        "float",
+        "d",
+        -40_000,
+        40_000,
+        "Until the first list of revoked certificates is too old, and a broker takes nobody.",
+    ),
+    Metric(
+        "former_devices",
+        "int",
+        "1",
+        0,
+        1e9,
+        "Devices in service whose certificate is of an authority before the present one.",
+    ),
+)
+"""What the control plane writes of the fleet's authorities, as measurement `authority`."""
 BY_NAME = {metric.name: metric for metric in METRICS}
 
 Value = bool | int | float

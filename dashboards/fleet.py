@@ -64,7 +64,7 @@ HEALTHY: Final = Row(
             aggregation=Aggregation.FROM,
             drawing=Drawing.NUMBER,
             limit=limits.SILENT_S,
-            description="Registered devices that were not heard for 5 minutes. See in the table whether they "
+            description="Enrolled devices that were not heard for 5 minutes. See in the table whether they "
             "share a site (one dead uplink); one alone: ask the site whether it has power.",
             thresholds=rising(limits.PAPER_KIOSKS),
         ),
@@ -168,7 +168,7 @@ WHERE: Final = Row(
             aggregation=Aggregation.HIGHEST,
             drawing=Drawing.TABLE,
             groups=("site", "kind", "device"),
-            description="Every registered device and how long it is silent. Click one to see its printer, "
+            description="Every enrolled device and how long it is silent. Click one to see its printer, "
             "paper and machine on the Kiosk dashboard, at the same time.",
             thresholds=rising((limits.ONLINE_S, limits.SILENT_S)),
         ),
@@ -521,4 +521,74 @@ BROKER: Final = Row(
     ),
     folded=True,
 )
-FLEET: Final = Board("fleet", "Fleet", (HEALTHY, WHERE, LEDGER, MACHINES, INGEST, BROKER), drill_down="kiosk")
+
+
+def _of_authority(title: str, metric: str, limit: tuple[float, float], description: str) -> Panel:
+    return Panel(
+        title=title,
+        measurement="authority",
+        metric=metric,
+        unit="d",
+        aggregation=Aggregation.LOWEST,
+        drawing=Drawing.NUMBER,
+        groups=("site",),
+        description=description,
+        thresholds=falling(limit),
+    )
+
+
+ISSUER: Final = _of_authority(
+    "Issuing authority",
+    "issuer_days_left",
+    limits.ISSUER_DAYS,
+    "Until the authority that signs all certificates ends; then every device is locked out. From 800 days: "
+    "bring the root's key, and run `python -m cloud init` or `new-issuer`.",
+)
+ROOT: Final = _of_authority(
+    "Root",
+    "root_days_left",
+    limits.ROOT_DAYS,
+    "Until the root ends, which every device trusts. It cannot be replaced from here: begin a new data "
+    "folder, and enrol every device anew before that day.",
+)
+SERVERS: Final = _of_authority(
+    "Servers, services and seal",
+    "servers_days_left",
+    limits.SERVERS_DAYS,
+    "Until the first of the platform's own certificates ends. Below 30 days: run `python -m cloud init`, and "
+    "restart broker, control plane and ingest.",
+)
+REVOCATIONS: Final = _of_authority(
+    "List of the revoked",
+    "revocations_days_left",
+    limits.REVOCATIONS_DAYS,
+    "Until the list of revoked certificates is too old and the broker takes no device. It is signed anew "
+    "with 15 days left; less than that: fleet-control cannot, read its log.",
+)
+AUTHORITIES: Final = Row(
+    "What the fleet's trust hangs on: days left",
+    (
+        ISSUER,
+        ROOT,
+        SERVERS,
+        REVOCATIONS,
+        Panel(
+            title="Devices of a former authority",
+            measurement="authority",
+            metric="former_devices",
+            unit="none",
+            aggregation=Aggregation.SUM,
+            drawing=Drawing.NUMBER,
+            description="Devices in service whose certificate is of an authority before the present one; "
+            "each changes when it renews. At 0 run `python -m cloud distrust-issuers`.",
+            thresholds=rising(limits.FORMER_DEVICES),
+        ),
+    ),
+    folded=True,
+)
+FLEET: Final = Board(
+    "fleet",
+    "Fleet",
+    (HEALTHY, WHERE, LEDGER, MACHINES, INGEST, BROKER, AUTHORITIES),
+    drill_down="kiosk",
+)

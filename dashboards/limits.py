@@ -43,6 +43,16 @@ INCIDENTS: Final = (0.5, 1.0)
 """Of one site: one is one too many."""
 AWAY: Final = (1.0, 3.0)
 DEAF_S: Final = (60.0, 300.0)
+ISSUER_DAYS: Final = (365.0, 800.0)
+"""From 800 on `init` asks for the root's key."""
+ROOT_DAYS: Final = (730.0, 1_825.0)
+"""An issuing authority lives for 1,825 days, and no longer than its root."""
+SERVERS_DAYS: Final = (30.0, 45.0)
+"""With less than 30 left `init` makes them anew."""
+REVOCATIONS_DAYS: Final = (10.0, 14.0)
+"""With less than 15 left a list is signed anew, within a minute."""
+FORMER_DEVICES: Final = (1.0, 100_000.0)
+"""They change by themselves; it is never red in a city."""
 BROKER_DROPS: Final = (0.5, 1.0)
 BROKER_FULL_PCT: Final = (60.0, 80.0)
 BROKER_DROPPED: Final = (1.0, 10_000.0)

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Final, Literal
 
 from contract.telemetry import (
+    AUTHORITY_METRICS,
     BROKER_METRICS,
     INCIDENT_METRICS,
     INGEST_METRICS,
@@ -18,7 +19,7 @@ from contract.telemetry import (
 )
 
 Colour = Literal["green", "orange", "red", "blue"]
-Measurement = Literal["health", "link", "ingest", "ledger", "incident", "broker"]
+Measurement = Literal["health", "link", "ingest", "ledger", "incident", "broker", "authority"]
 NAMES: Final = {
     "health": {metric.name for metric in METRICS},
     "link": {metric.name for metric in LINK_METRICS},
@@ -26,6 +27,7 @@ NAMES: Final = {
     "ledger": {metric.name for metric in LEDGER_METRICS},
     "incident": {metric.name for metric in INCIDENT_METRICS},
     "broker": {metric.name for metric in BROKER_METRICS},
+    "authority": {metric.name for metric in AUTHORITY_METRICS},
 }
 FILTERS: Final = ("site", "kind", "device")
 """Tags of each sample; on a dashboard these are the variables, each narrowed by those before it."""
@@ -96,7 +98,7 @@ class Panel:
     @property
     def filtered(self) -> bool:
         """Whether the dashboard's variables apply; they do not to what is about ourselves."""
-        return self.measurement not in ("ingest", "incident", "broker")
+        return self.measurement not in ("ingest", "incident", "broker", "authority")
 
 
 @dataclass(frozen=True)

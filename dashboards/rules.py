@@ -1,7 +1,7 @@
 """The alert rules: what wakes somebody, when, and what that person does then.
 
-A rule stands on a panel: its query is the panel's without the variables, asked of now, and it fires from
-where the panel is red. One instance for each group, so that a dead uplink is one incident of its site.
+A rule stands on a panel: its query is the panel's without the variables, asked of now, and it fires where the
+panel is red. One instance for each group, so that a dead uplink is one incident of its site.
 """
 
 from dataclasses import dataclass, replace
@@ -14,7 +14,18 @@ from grafana_foundation_sdk.models import common as common_model
 
 from dashboards import limits
 from dashboards.dialects import Dialect
-from dashboards.fleet import CONNECTIONS, DEAFNESS, DROPS, FLEET, INCIDENTS, SHARED
+from dashboards.fleet import (
+    CONNECTIONS,
+    DEAFNESS,
+    DROPS,
+    FLEET,
+    INCIDENTS,
+    ISSUER,
+    REVOCATIONS,
+    ROOT,
+    SERVERS,
+    SHARED,
+)
 from dashboards.grafana import FOLDER, dashboard, uid
 from dashboards.kiosk import KIOSK, PAPER
 from dashboards.panels import Aggregation, Board, Drawing, Panel
@@ -32,7 +43,9 @@ LOOK_BACK_S: Final = 300
 class Rule:
     """Fires for each group of `panel` that is at `limit` or above for `for_s` seconds.
 
-    `nothing` is what no answer at all means: of incidents it is an alarm, the control plane has stopped.
+    Of a panel of the lowest that is good when high it fires below `limit`.
+    `nothing` is what no answer at all means: of incidents it is an alarm, the control plane has stopped; of
+    the platform's certificates, too, because something of what would be told cannot be read.
     """
 
     name: str
@@ -47,10 +60,18 @@ class Rule:
     runbook: str
 
     def __post_init__(self) -> None:
-        red = [step.value for step in self.panel.thresholds if step.colour == "red"]
+        steps = self.panel.thresholds
+        # The lowest step has no value of its own: its colour lasts until the next one.
+        edges = zip(steps, steps[1:] if self.falling else steps, strict=False)
+        red = [edge.value for step, edge in edges if step.colour == "red"]
         assert self.limit in red, f"{self.name}: {self.limit} is not where the panel becomes red ({red})"
-        assert self.panel.aggregation is Aggregation.HIGHEST
+        assert self.panel.aggregation in (Aggregation.HIGHEST, Aggregation.LOWEST)
         assert self.panel.groups
+
+    @property
+    def falling(self) -> bool:
+        """Whether what is low is bad."""
+        return self.panel.aggregation is Aggregation.LOWEST
 
 
 SITE_INCIDENT: Final = Rule(
@@ -144,7 +165,81 @@ IDENTITY_SHARED: Final = Rule(
     "3. Enrol the right machine anew, wipe the other. What both have sent is kept. "
     "4. The alert ends an hour after the last sign.",
 )
-RULES: Final = (SITE_INCIDENT, PAPER_OUT, IDENTITY_SHARED, INGEST_DEAF, BROKER_DROPS, BROKER_FULL)
+ISSUER_ENDS: Final = Rule(
+    name="issuer-ends",
+    title="The issuing authority ends",
+    board=FLEET,
+    panel=ISSUER,
+    limit=limits.ISSUER_DAYS[0],
+    for_s=0,
+    severity="ticket",
+    nothing="OK",
+    summary="The authority that signs devices' certificates ends within a year",
+    runbook="1. Have the root's key brought to the server, into certificates.root_dir. "
+    "2. Run `python -m cloud init`: it is renewed with the same key. Then restart broker, control plane and "
+    "ingest. If its key may be known to others, run `python -m cloud new-issuer` instead, and what it prints "
+    "as next. "
+    "3. Take the root's key away again. "
+    "4. If nothing is done, no certificate lives past that day, and then every device is locked out.",
+)
+ROOT_ENDS: Final = Rule(
+    name="root-ends",
+    title="The root ends",
+    board=FLEET,
+    panel=ROOT,
+    limit=limits.ROOT_DAYS[0],
+    for_s=0,
+    severity="ticket",
+    nothing="OK",
+    summary="The root that every device trusts ends within two years",
+    runbook="1. Devices cannot be given another root from the control plane: plan to visit each. "
+    "2. Begin a new data_dir with `python -m cloud init`, beside the old one, at addresses of its own. "
+    "3. Enrol device after device there with new tokens, before the root ends.",
+)
+SERVERS_END: Final = Rule(
+    name="servers-end",
+    title="A certificate of the platform ends",
+    board=FLEET,
+    panel=SERVERS,
+    limit=limits.SERVERS_DAYS[0],
+    for_s=600,
+    severity="ticket",
+    nothing="Alerting",
+    summary="A certificate of the servers, of the services or of the seal ends within 30 days",
+    runbook="1. Run `python -m cloud init` on the server: it makes anew what ends; Enrolment in the control "
+    "plane says which that is. "
+    "2. Restart broker, control plane and ingest, at a quiet hour. "
+    "3. If the alert stays: the issuing authority ends, too; see its own alert. "
+    "4. No data instead of a number: fleet-control does not run, or cannot read a certificate or a list in "
+    "its pki folder; its log says which. Until then nobody is told of issuer, root and lists either.",
+)
+REVOCATIONS_OLD: Final = Rule(
+    name="revocations-old",
+    title="The list of revoked certificates is not signed",
+    board=FLEET,
+    panel=REVOCATIONS,
+    limit=limits.REVOCATIONS_DAYS[0],
+    for_s=0,
+    severity="page",
+    nothing="OK",
+    summary="The list of revoked certificates is too old within 10 days; then the broker takes no device",
+    runbook="1. It is signed anew with 15 days left, so fleet-control cannot: read its log; is the disk "
+    "full, may it write to the pki folder, can it read the issuing key? "
+    "2. Restart fleet-control; it signs within a minute. "
+    "3. Meanwhile a device that is revoked may not be shut out: switch it off at its site.",
+)
+RULES: Final = (
+    SITE_INCIDENT,
+    PAPER_OUT,
+    IDENTITY_SHARED,
+    INGEST_DEAF,
+    BROKER_DROPS,
+    BROKER_FULL,
+    ISSUER_ENDS,
+    ROOT_ENDS,
+    SERVERS_END,
+    REVOCATIONS_OLD,
+)
 
 
 def rule_group(dialect: Dialect, rules: tuple[Rule, ...] = RULES) -> build.RuleGroup:
@@ -183,7 +278,9 @@ def query(rule: Rule, dialect: Dialect) -> str:
 def _rule(rule: Rule, dialect: Dialect) -> build.Rule:
     asked = dialect.target(query(rule, dialect), rule.panel, ref="A", uid=dialect.uid, instant=True)
     numbers = expr.TypeReduce().ref_id("B").datasource(_expression()).expression("A").reducer("last")
-    limit = expr.ExprTypeThresholdConditionsEvaluator().params([rule.limit]).type("gte")
+    limit = (
+        expr.ExprTypeThresholdConditionsEvaluator().params([rule.limit]).type("lt" if rule.falling else "gte")
+    )
     fires = (
         expr.TypeThreshold()
         .ref_id("C")

@@ -98,10 +98,25 @@ class AuthorityJson(_View):
     devices: int | None
 
 
+class EndJson(_View):
+    """What the fleet's trust hangs on: `issuer`, `root`, `servers` or `revocations`, good until `ends_at`.
+
+    Of several servers and of several lists of revoked certificates it is the first that ends, called `name`.
+    `near` means that somebody must do something.
+    """
+
+    what: str
+    name: str
+    ends_at: datetime
+    days_left: int
+    near: bool
+
+
 class AuthorityList(BaseModel):
-    """The present one first, then the youngest."""
+    """The present one first, then the youngest; `ends` has no issuer where the root itself signs."""
 
     authorities: list[AuthorityJson]
+    ends: list[EndJson]
 
 
 class RefusalJson(_View):
@@ -189,10 +204,14 @@ def _authorities(office: Office) -> APIRouter:
 
     @routes.get(PATH + "/authorities")
     def list_authorities(request: Request) -> AuthorityList:
-        """Who signs devices' certificates, who did, and how many devices each has still."""
+        """Who signs devices' certificates, who did, how many devices each has still, and what ends when."""
         now, known = current_operator(request).at, office.issuers()
+        ends = views.ends(office.ends(), now)
         with office.sessions() as session:
             found = views.authorities(session, known, now)
-        return AuthorityList(authorities=[AuthorityJson.model_validate(each) for each in found])
+        return AuthorityList(
+            authorities=[AuthorityJson.model_validate(each) for each in found],
+            ends=[EndJson.model_validate(each) for each in ends],
+        )
 
     return routes

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session, sessionmaker
 
 from cloud.enrolment import registry, tokens
+from cloud.enrolment.ends import End
 from cloud.enrolment.issuers import Issuers
 from cloud.operators.actors import Actor, audit
 
@@ -16,13 +17,14 @@ from cloud.operators.actors import Actor, audit
 class Office:
     """`publish` signs the lists of revoked certificates, `cancel_jobs` ends what a device still has to do.
 
-    `issuers` tells which authorities there are; it raises SettingsError.
+    `issuers` tells which authorities there are, `ends` what ends when; both raise SettingsError.
     """
 
     sessions: sessionmaker[Session]
     publish: Callable[[datetime], object]
     cancel_jobs: Callable[[Session, str], object]
     issuers: Callable[[], Issuers]
+    ends: Callable[[], tuple[End, ...]]
 
     def token(self, actor: Actor, device: str, kind: str, site: str) -> str:
         """A one-time token for a device, which is registered with it if it is new.

@@ -18,6 +18,7 @@ from cloud.enrolment.wording import (
     STANDINGS,
     STATES,
     TROUBLES,
+    WARNINGS,
 )
 from cloud.errors import MalformedError, RefusedError
 from cloud.operators.access import current_operator
@@ -99,6 +100,8 @@ def _list(office: Office, request: Request, after: str = "", *, status: int = 20
         standing_chips=STANDING_CHIPS,
         soon=soon,
         soon_days=views.ENDS_SOON.days,
+        near=[each for each in views.ends(office.ends(), now) if each.near],
+        warnings=WARNINGS,
         after=after,
         further=listed[LISTED - 1].device if len(listed) > LISTED else None,
         **_WORDS,

@@ -1,7 +1,7 @@
 """What pages and programs are shown of devices' certificates."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -20,13 +20,12 @@ from cloud.database.models.enrolment import (
 from cloud.enrolment import issuers
 from cloud.enrolment.authority import common_name, issuer_id, key_id
 from cloud.enrolment.core import GOOD
+from cloud.enrolment.ends import End
 from cloud.enrolment.issuers import Issuers
 
 ENDS_SOON = timedelta(days=7)
 """A device renews long before; one that has so little left cannot, and somebody must look."""
 CERTIFICATES_SHOWN_MAX = 50
-AUTHORITY_ENDS_SOON = timedelta(days=365)
-"""Somebody must bring the root's key from where it is locked away."""
 DECODED_MAX = 50_000
 """Certificates whose issuer is remembered, so that each is decoded once."""
 
@@ -98,10 +97,19 @@ class AuthorityView:
     days_left: int
     devices: int | None
 
-    @property
-    def ends_soon(self) -> bool:
-        """Whether somebody must bring the root's key."""
-        return self.standing == "present" and self.days_left < AUTHORITY_ENDS_SOON.days
+
+@dataclass(frozen=True)
+class EndView:
+    """What the fleet's trust hangs on, good until `ends_at`; `near` where somebody must do something.
+
+    `what` is one of `cloud.enrolment.ends.What`; `days_left` is 0 where it has ended.
+    """
+
+    what: str
+    name: str
+    ends_at: datetime
+    days_left: int
+    near: bool
 
 
 @dataclass(frozen=True)
@@ -153,6 +161,19 @@ def authorities(session: Session, known: Issuers, now: datetime) -> list[Authori
             using[key_id(each)] if several else None,
         )
         for standing, each in standings
+    ]
+
+
+def former_devices(listed: Iterable[AuthorityView]) -> int:
+    """How many devices in service have a certificate in use of an authority before the present one."""
+    return sum(each.devices or 0 for each in listed if each.standing == "former")
+
+
+def ends(found: Iterable[End], now: datetime) -> list[EndView]:
+    """What ends, as it is shown."""
+    return [
+        EndView(each.what, each.name, each.at, max(0, int(each.days_left(now))), each.near(now))
+        for each in found
     ]
 
 

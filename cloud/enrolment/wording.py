@@ -2,6 +2,7 @@
 
 from cloud.enrolment.causes import Cause
 from cloud.enrolment.drops import Trouble
+from cloud.enrolment.ends import What
 from cloud.web.languages import N_
 
 KINDS = {"kiosk": N_("Kiosk"), "recorder": N_("Recorder")}
@@ -31,6 +32,26 @@ STANDINGS = {
     "distrusted": N_("Trusted no more"),
 }
 STANDING_CHIPS = {"present": "good", "former": "info", "distrusted": "bad"}
+WARNINGS = {
+    What.ISSUER.value: N_(
+        "%(name)s signs for %(days)s days more. Have the root's key brought to the server, and run "
+        "%(command)s there, or %(other)s for a new key."
+    ),
+    What.ROOT.value: N_(
+        "%(name)s, which every device trusts, ends on %(date)s, and nothing that it vouches for lives "
+        "longer. Devices cannot be given another one from here: before that day begin a new data folder, "
+        "and enrol every device anew."
+    ),
+    What.SERVERS.value: N_(
+        "The certificate %(name)s of this platform ends on %(date)s; then devices or papers are refused. Run "
+        "%(command)s on the server, and restart the broker, the control plane and the ingest."
+    ),
+    What.REVOCATIONS.value: N_(
+        "The list of what %(name)s has revoked is good until %(date)s; then the broker takes no device. It "
+        "should have been signed anew long before: look whether the disk is full, and restart the control "
+        "plane."
+    ),
+}
 BY = {"token": N_("Token"), "renewal": N_("Renewal")}
 ENDS = {
     "superseded": N_("another was proven"),
@@ -72,3 +93,5 @@ CAUSES = {
     "ended-certificate": N_("The certificate had ended"),
 }
 """The last one was counted by earlier releases."""
+
+assert set(WARNINGS) == set(What)

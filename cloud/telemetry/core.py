@@ -22,10 +22,11 @@ NEVER_MS = -2 * AT_MAX_MS
 
 @dataclass(frozen=True)
 class Member:
-    """What points are tagged with, from the registry."""
+    """What points are tagged with, from the registry; one that was never `enrolled` need not be heard."""
 
     site: str
     kind: str
+    enrolled: bool = True
 
 
 @dataclass

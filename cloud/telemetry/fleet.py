@@ -12,12 +12,13 @@ from sqlalchemy.orm import Session, sessionmaker
 from cloud import arrivals
 from cloud.broker_figures import Broker, BrokerFigures
 from cloud.database.models.devices import Device
+from cloud.database.models.enrolment import EnrolmentToken
 from cloud.database.models.presence import PresenceWords
 from cloud.database.models.twin import DeviceTwin
 from cloud.telemetry import control_metrics
 from cloud.telemetry.charts import Chart, chart, spark
 from cloud.telemetry.control_metrics import Incidents
-from cloud.telemetry.health import Concern, concerns
+from cloud.telemetry.health import Concern, Newcomer, concerns, newcomer
 from cloud.telemetry.ledger import Ledger
 from cloud.telemetry.store import Last, TelemetryStore, floor_ms
 from cloud.telemetry.wording import METRICS, SCALES
@@ -43,7 +44,8 @@ RANGES = {
 class Row:
     """One device; `seen` is the newest of its samples and of its presence, by whatever clock told it.
 
-    `state` is one of `contract.presence.PRESENCE`; `expected_until` is set while it is off as expected.
+    `state` is one of `contract.presence.PRESENCE`; `expected_until` is set while it is off as expected. One
+    that is off and never enrolled is a `newcomer`: `awaited` while its token is open, then `tokenless`.
     """
 
     device: str
@@ -54,6 +56,7 @@ class Row:
     since: datetime | None
     seen: datetime | None
     latest: Mapping[str, Last]
+    newcomer: Newcomer | None
     concerns: list[Concern]
     spark: str
 
@@ -68,6 +71,7 @@ class Fleet:
     """Everything at `at`. `points` counts values stored since the beginning.
 
     `broker` is None where it says nothing of itself; `deaf_s` is for how long the ingest has not listened.
+    `ending` counts what all connections depend on and is about to end.
     """
 
     at: datetime
@@ -78,6 +82,7 @@ class Fleet:
     outbox_waiting: int
     incidents: Incidents
     broker: Broker | None
+    ending: int
 
     @property
     def online(self) -> int:
@@ -93,6 +98,10 @@ class Fleet:
     def expected_off(self) -> int:
         """How many are off as expected."""
         return sum(row.expected_until is not None for row in self.rows)
+
+    def newcomers(self, which: Newcomer) -> int:
+        """How many were never enrolled, and are `which`."""
+        return sum(row.newcomer is which for row in self.rows)
 
     @property
     def worrying(self) -> list[Row]:
@@ -110,7 +119,9 @@ class Watch:
         ledger: Ledger,
         clock: Callable[[], datetime],
         figures: BrokerFigures | None = None,
+        ending: Callable[[datetime], int] = lambda _now: 0,
     ) -> None:
+        self._ending = ending
         self._sessions = sessions
         self._begun = clock()
         self._figures = figures
@@ -174,6 +185,8 @@ class Watch:
             refused = Counter(arrivals.refusals(session))
             words = {row.device: row for row in session.scalars(sa.select(PresenceWords))}
             twins = session.execute(sa.select(DeviceTwin.device, DeviceTwin.reported))
+            open_tokens = sa.select(EnrolmentToken.device).where(EnrolmentToken.expires_at > now)
+            invited = set(session.scalars(open_tokens))
             paces = {device: sampling_s(reported) for device, reported in twins}
             incidents = control_metrics.incidents(session, now, self._begun)
         figures = self._ledger.figures(now)
@@ -187,6 +200,11 @@ class Watch:
                 words.get(device.device),
                 latest.get(device.device, {}),
                 paces.get(device.device, INTERVAL_USUAL_S),
+                newcomer(
+                    device.presence != "offline",
+                    enrolled=device.enrolled_at is not None,
+                    invited=device.device in invited,
+                ),
                 now,
             )
             for device in devices
@@ -201,6 +219,7 @@ class Watch:
             outbox_waiting=round(waiting),
             incidents=incidents,
             broker=self._broker(now),
+            ending=self._ending(now),
         )
 
     def _broker(self, now: datetime) -> Broker | None:
@@ -212,10 +231,12 @@ class Watch:
         words: PresenceWords | None,
         latest: Mapping[str, Last],
         pace_s: float,
+        new: Newcomer | None,
         now: datetime,
     ) -> Row:
         online = device.presence != "offline"
-        expected_until = words.expected_until if words is not None and not online else None
+        left = not online and new is None
+        expected_until = words.expected_until if words is not None and left else None
         sampled = [datetime.fromtimestamp(last.at / 1000, UTC) for last in latest.values()]
         seen = [moment for moment in (device.last_seen_at, *sampled) if moment is not None]
         until = floor_ms(_ms(now), SPARK_STEP_S) + SPARK_STEP_S * 1000
@@ -230,13 +251,14 @@ class Watch:
             since=device.presence_at,
             seen=max(seen, default=None),
             latest=latest,
+            newcomer=new,
             concerns=concerns(
                 online,
                 latest,
                 now,
                 sampling_s=pace_s,
                 flapping=words is not None and words.cause == "flapping",
-                expected_off=expected_until is not None,
+                expected_off=expected_until is not None or new is not None,
             ),
             spark=spark(processor, since=since, until=until, low=0, high=100),
         )

@@ -38,6 +38,24 @@ class Concern(StrEnum):
     OUTBOX = "outbox"
 
 
+class Newcomer(StrEnum):
+    """A registered device that was never enrolled."""
+
+    AWAITED = "awaited"
+    TOKENLESS = "tokenless"
+
+
+def newcomer(online: bool, *, enrolled: bool, invited: bool) -> Newcomer | None:
+    """Whether a device need not be here yet; `invited` is one whose token is open.
+
+    Whoever prepares many devices at once is not told that each is away. Once its token has ended the device
+    cannot come, and it is the token that somebody must do something about.
+    """
+    if online or enrolled:
+        return None
+    return Newcomer.AWAITED if invited else Newcomer.TOKENLESS
+
+
 def concerns(
     online: bool,
     latest: Mapping[str, Last],

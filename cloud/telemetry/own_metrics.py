@@ -1,7 +1,8 @@
 """What the ingest knows of each device's link and of itself, as points for the store that Grafana reads.
 
-Pure: outcomes and the time come in, points come out. A device that is registered and silent has a point as
-well, which is how a panel and an alert see it. With several ingest processes each knows only what it took.
+Pure: outcomes and the time come in, points come out. A device that is enrolled and silent has a point as
+well, which is how a panel and an alert see it; one that is only awaited has none. With several ingest
+processes each knows only what it took.
 """
 
 from collections.abc import Mapping
@@ -47,13 +48,18 @@ class OwnMetrics:
         return not self._next - PERIOD <= now < self._next
 
     def points(self, members: Mapping[str, Member], now: datetime) -> list[Point]:
-        """One of each registered device, and one of ourselves; the next ones are due a period later."""
+        """One of each device that was ever enrolled or is heard, and one of ourselves.
+
+        The next ones are due a period later.
+        """
         self._next = now + PERIOD
         self._heard = {device: at for device, at in self._heard.items() if device in members}
         self._skews = {device: skew for device, skew in self._skews.items() if device in members}
         at_ms = int(now.timestamp() * 1000)
         found = []
         for device, member in members.items():
+            if not member.enrolled and device not in self._heard:
+                continue
             silent = now - self._heard.get(device, self._since)
             silent_s = max(0.0, round(silent.total_seconds(), 1))
             values: list[tuple[str, float | int]] = [("silent_s", silent_s)]

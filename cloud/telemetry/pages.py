@@ -9,7 +9,17 @@ from pydantic import BaseModel
 from cloud.operators.roles import Area, belongs_to
 from cloud.telemetry.charts import HEIGHT, LEFT, RIGHT, SPARK_HEIGHT, SPARK_WIDTH, TOP, WIDTH
 from cloud.telemetry.fleet import Fleet, Watch
-from cloud.telemetry.wording import CONCERNS, METRICS, RANGES, STATE_CHIPS, STATES, UNITS
+from cloud.telemetry.health import Newcomer
+from cloud.telemetry.wording import (
+    CONCERNS,
+    METRICS,
+    NEWCOMER_CHIPS,
+    NEWCOMERS,
+    RANGES,
+    STATE_CHIPS,
+    STATES,
+    UNITS,
+)
 from cloud.web.languages import ZONE
 from cloud.web.pages import render
 from cloud.web.refusals import REASONS
@@ -25,9 +35,11 @@ DEFAULT_RANGE = "15m"
 class FleetView(BaseModel):
     """How the fleet is: `refused` messages by reason, `telemetry_points` values since the beginning.
 
-    `online` counts `degraded` devices too, `offline` those that are off as expected. `broker` has the
-    broker's own figures by name, null where it says nothing of itself; `broker_drops` is what it dropped in
-    the last five minutes. `ingest_deaf_s` is for how long telemetry has not been listened to.
+    `online` counts `degraded` devices too, `offline` those that are off as expected, and those that were
+    never enrolled: `awaited` while their token is open, then `tokenless`; none needs attention. `broker` has
+    the broker's own figures by name, null where it says nothing of itself; `broker_drops` is what it dropped
+    in the last five minutes. `ending` counts certificates and lists on which all connections depend and that
+    end soon; enrolment tells which. `ingest_deaf_s` is for how long telemetry has not been listened to.
     """
 
     devices: int
@@ -35,6 +47,9 @@ class FleetView(BaseModel):
     degraded: int
     offline: int
     off_as_expected: int
+    awaited: int
+    tokenless: int
+    ending: int
     open_incidents: int
     ingest_deaf_s: float
     broker: dict[str, float] | None
@@ -71,6 +86,9 @@ def router(watch: Watch) -> APIRouter:
             degraded=fleet.degraded,
             offline=len(fleet.rows) - fleet.online,
             off_as_expected=fleet.expected_off,
+            awaited=fleet.newcomers(Newcomer.AWAITED),
+            tokenless=fleet.newcomers(Newcomer.TOKENLESS),
+            ending=fleet.ending,
             open_incidents=fleet.incidents.count,
             ingest_deaf_s=fleet.incidents.deaf_s,
             broker=dict(fleet.broker.values) if fleet.broker else None,
@@ -122,6 +140,10 @@ def _context(fleet: Fleet, after: str) -> dict[str, Any]:
         "after": after,
         "following": shown[-1].device if len(rest) > LISTED else None,
         "concerns": CONCERNS,
+        "awaited": fleet.newcomers(Newcomer.AWAITED),
+        "tokenless": fleet.newcomers(Newcomer.TOKENLESS),
+        "newcomers": NEWCOMERS,
+        "newcomer_chips": NEWCOMER_CHIPS,
         "states": STATES,
         "state_chips": STATE_CHIPS,
         "deaf": fleet.incidents.deaf_s > DEAF_S,

@@ -131,10 +131,12 @@ def _write_heard(sessions: sessionmaker[Session], heard: hearing.Heard) -> None:
 
 
 def _members(sessions: sessionmaker[Session]) -> Mapping[str, Member]:
-    registered = sa.select(Device.device, Device.site, Device.kind).where(Device.decommissioned_at.is_(None))
+    registered = sa.select(Device.device, Device.site, Device.kind, Device.enrolled_at.is_not(None)).where(
+        Device.decommissioned_at.is_(None)
+    )
     try:
         with sessions.begin() as session:
-            return {device: Member(site, kind) for device, site, kind in session.execute(registered)}
+            return {row[0]: Member(row[1], row[2], row[3]) for row in session.execute(registered)}
     except sa.exc.SQLAlchemyError as error:
         raise UnavailableError(f"the registry of devices cannot be read: {error}") from error
 

@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError
 from cloud.errors import RefusedError, UnavailableError
 from cloud.telemetry.store import MEASUREMENT, Last, Point, floor_ms
 from contract.telemetry import (
+    AUTHORITY_METRICS,
     BROKER_METRICS,
     INCIDENT_METRICS,
     INGEST_METRICS,
@@ -40,6 +41,7 @@ _SUFFIX = {
         *BROKER_METRICS,
         *INCIDENT_METRICS,
         *LEDGER_METRICS,
+        *AUTHORITY_METRICS,
     )
 }
 _TAG_SPECIAL = re.compile(r"([,= \\])")

@@ -1,6 +1,6 @@
 """The words of the status page, marked for translation."""
 
-from cloud.telemetry.health import Concern
+from cloud.telemetry.health import Concern, Newcomer
 from cloud.web.languages import N_
 from contract.presence import PRESENCE
 
@@ -48,10 +48,13 @@ CONCERNS = {
     Concern.CLOCK: N_("Its clock is wrong: look at its time server"),
     Concern.OUTBOX: N_("Many messages wait on the device: look at its connection"),
 }
+NEWCOMERS = {Newcomer.AWAITED: N_("awaited"), Newcomer.TOKENLESS: N_("no token")}
+NEWCOMER_CHIPS = {Newcomer.AWAITED: "info", Newcomer.TOKENLESS: "warn"}
 STATES = {"online": N_("Connected"), "degraded": N_("Unsteady"), "offline": N_("Not connected")}
 STATE_CHIPS = {"online": "good", "degraded": "warn", "offline": "bad"}
 RANGES = {"15m": N_("15 minutes"), "1h": N_("1 hour"), "24h": N_("24 hours")}
 
 assert set(METRICS) == set(UNITS)
 assert set(CONCERNS) == set(Concern)
+assert set(NEWCOMERS) == set(NEWCOMER_CHIPS) == set(Newcomer)
 assert set(STATES) == set(STATE_CHIPS) == set(PRESENCE.states)

@@ -11,6 +11,7 @@ from fastapi import APIRouter
 
 from cloud.broker_figures import BrokerFigures
 from cloud.devices.pages import Section
+from cloud.enrolment import ends
 from cloud.telemetry import pages
 from cloud.telemetry.fleet import MEASURE_EVERY_S, Watch
 from cloud.telemetry.ledger import Ledger
@@ -21,7 +22,8 @@ from cloud.wiring.ground import Chore, Ground
 @contextmanager
 def make(ground: Ground, ledger: Ledger, figures: BrokerFigures) -> Iterator[Watch]:
     """Reads the store of the samples, which closes behind it, and the `ledger` of what was received."""
-    with closing(Watch(ground.sessions, open_store(ground.settings), ledger, ground.clock, figures)) as watch:
+    store, ending = open_store(ground.settings), partial(ends.pressing, ground.settings.pki_dir)
+    with closing(Watch(ground.sessions, store, ledger, ground.clock, figures, ending)) as watch:
         yield watch
 
 

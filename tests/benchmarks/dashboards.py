@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from contract.telemetry import (
+    AUTHORITY_METRICS,
     BROKER_METRICS,
     INCIDENT_METRICS,
     INGEST_METRICS,
@@ -45,7 +46,12 @@ DEVICES_A_SITE = 8
 VARIANTS = 64
 """Different samples of a device; they come again and again."""
 THEIRS = {"health": METRICS, "link": LINK_METRICS, "ledger": LEDGER_METRICS}
-OURS = {"ingest": INGEST_METRICS, "broker": BROKER_METRICS, "incident": INCIDENT_METRICS}
+OURS = {
+    "ingest": INGEST_METRICS,
+    "broker": BROKER_METRICS,
+    "incident": INCIDENT_METRICS,
+    "authority": AUTHORITY_METRICS,
+}
 """Measurements with what they hold: of each device, and of the platform itself."""
 HARDWARE = {"printer_": "kiosk", "microphone_": "recorder", "recordings_": "recorder"}
 """Whose metrics begin so; all others are of every device."""

@@ -20,6 +20,7 @@ from cloud.enrolment import authority, drops
 from cloud.enrolment import pages as enrolment_pages
 from cloud.enrolment.authority import Authority
 from cloud.enrolment.causes import Cause
+from cloud.enrolment.ends import End, What
 from cloud.enrolment.issuers import Issuers
 from cloud.enrolment.office import Office
 from cloud.enrolment.refusals import count
@@ -43,6 +44,16 @@ def signer(number: int) -> Authority:
 
 SIGNERS = [signer(number) for number in (4, 3, 2, 1)]
 PRESENT, IN_USE, UNUSED, DISTRUSTED = (each.certificate for each in SIGNERS)
+
+NEAR = tuple(
+    End(what, name, datetime.now(UTC) + timedelta(days=days))
+    for what, name, days in (
+        (What.ISSUER, "Civic Fleet Authority 4", 240),
+        (What.ROOT, "Civic Fleet Root", 700),
+        (What.SERVERS, "broker", 20),
+        (What.REVOCATIONS, "Civic Fleet Authority 3", 5),
+    )
+)
 
 
 def certified(device: str, number: int) -> bytes:
@@ -101,7 +112,7 @@ def app(tmp_path: Path) -> Iterator[FastAPI]:
         drops.ask(session, "kiosk-04", now())
     known = Issuers(PRESENT, ROOT.certificate, (IN_USE, UNUSED), (DISTRUSTED,))
     router = enrolment_pages.router(
-        Office(sessions, lambda _at: None, lambda _session, _device: None, lambda: known)
+        Office(sessions, lambda _at: None, lambda _session, _device: None, lambda: known, lambda: NEAR)
     )
     made_app = build_pages("test", [router], pages=Pages(), secure=False)
     access.protect(made_app, sessions, now=now, secure=False)

@@ -57,7 +57,7 @@ def now() -> datetime:
 
 @dataclass
 class City:
-    """Six devices, of which three need attention, behind a server."""
+    """Seven devices, of which three need attention and one never came, behind a server."""
 
     served: Served
     sessions: sessionmaker[Session]
@@ -90,7 +90,7 @@ def city(tmp_path: Path, serve: Serve) -> Iterator[City]:
     store, ledger = MemoryStore(), Ledger(tmp_path / "telemetry.db")
     jobs = Jobs(sessions=sessions, publish=lambda *_: None, clock=now)
     bundles = Bundles(tmp_path / "objects", sessions, now, lambda: "01900000-0000-7000-8000-000000000001")
-    watch = Watch(sessions, store, ledger, now)
+    watch = Watch(sessions, store, ledger, now, ending=lambda _now: 2)
     twins = Twins(sessions=sessions, publish=lambda *_: None, clock=now)
     sections = [
         partial(telemetry_pages.device_section, watch),
@@ -141,6 +141,7 @@ def _fill(city: City, ledger: Ledger) -> None:
             ("kiosk-02", "Sheshi Nëna Terezë"),
             ("kiosk-03", "Градска кућа"),
             ("kiosk-04", "Stacioni i autobusëve"),
+            ("kiosk-05", "Rruga B"),
             ("recorder-01", "Salla e Kuvendit"),
             ("recorder-02", "Salla e vogël"),
         ):
@@ -150,8 +151,8 @@ def _fill(city: City, ledger: Ledger) -> None:
                     kind=name[:-3],
                     site=site,
                     registered_at=now() - timedelta(days=3),
-                    enrolled_at=now() - timedelta(days=3),
-                    presence="offline" if name == "kiosk-04" else "online",
+                    enrolled_at=now() - timedelta(days=3) if name != "kiosk-05" else None,
+                    presence="offline" if name in ("kiosk-04", "kiosk-05") else "online",
                     presence_at=now() - timedelta(minutes=12),
                     agent="0.1.0",
                 )

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 
 from cloud.broker_figures import Broker
+from cloud.enrolment import ends
+from cloud.enrolment.ends import End, What
 from cloud.link import series
 from cloud.link.books import Account
 from cloud.link.core import Numbers
-from cloud.telemetry import control_metrics
+from cloud.telemetry import control_metrics, own_metrics
 from cloud.telemetry.control_metrics import Incidents
 from cloud.telemetry.core import Member
 from cloud.telemetry.keeper import Keeper
@@ -197,14 +199,39 @@ def broker(left_s: int) -> dict[str, float]:
     }
 
 
+FORMER_DEVICES = 5
+DAYS_LEFT = {
+    What.ISSUER: (1_500.5, 364.5),
+    What.ROOT: (7_000.5, 729.5),
+    What.SERVERS: (300.5, 29.5),
+    What.REVOCATIONS: (20.5, -0.5),
+}
+"""While all is well, and at the end."""
+
+
+def authority(left_s: int) -> dict[str, float | int]:
+    """What the fleet's trust hangs on, `left_s` seconds before the end."""
+    at = datetime.fromtimestamp(0, UTC)
+    faulty = left_s < WELL_S
+    found = [End(what, "x", at + timedelta(days=days[faulty])) for what, days in DAYS_LEFT.items()]
+    return dict(ends.values(found, FORMER_DEVICES if faulty else 0, at))
+
+
 def control_points(left_s: int, now_s: int) -> list[Point]:
-    """Incidents and the broker, as the control plane writes them; the ingest listens until near the end."""
+    """Incidents and the broker, as the control plane writes them; the ingest listens until near the end.
+
+    Beside them is what it writes of the authorities.
+    """
     faulty = left_s < WELL_S
     site = {member(SILENT).site: 1} if faulty else {}
     sites = frozenset(member(device).site for device in DEVICES)
     at = datetime.fromtimestamp(now_s, UTC)
     incidents = Incidents(sites, site, site, DEAF_S if faulty else 0.0)
-    return control_metrics.points(at, incidents, Broker(at, broker(left_s), 0))
+    values = tuple(authority(left_s).items())
+    hangs_on = Point(
+        control_metrics.NAME, own_metrics.SITE, own_metrics.KIND, now_s * 1000, values, ends.MEASUREMENT
+    )
+    return [*control_metrics.points(at, incidents, Broker(at, broker(left_s), 0)), hangs_on]
 
 
 def fill(store: InfluxStore | LineStore, folder: Path, now_s: int) -> None:

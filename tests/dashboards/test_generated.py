@@ -16,6 +16,7 @@ from grafana_foundation_sdk.models import alerting, units
 from grafana_foundation_sdk.models import dashboard as model
 
 from contract.telemetry import (
+    AUTHORITY_METRICS,
     BROKER_METRICS,
     INCIDENT_METRICS,
     INGEST_METRICS,
@@ -29,7 +30,7 @@ from dashboards.fleet import FLEET
 from dashboards.grafana import GRID_WIDTH, dashboard, text
 from dashboards.kiosk import KIOSK
 from dashboards.panels import Aggregation, Drawing, Panel, Row
-from dashboards.rules import RULES, SITE_INCIDENT, contact_point, route
+from dashboards.rules import ISSUER_ENDS, RULES, SITE_INCIDENT, contact_point, route
 
 NAMES = [f"{board.name}-{dialect}" for board in generate.BOARDS for dialect in DIALECTS]
 UNITS = {value for name, value in vars(units).items() if name[0].isupper() and isinstance(value, str)}
@@ -158,6 +159,7 @@ def test_every_metric_of_the_contract_is_seen() -> None:
         "ledger": LEDGER_METRICS,
         "incident": INCIDENT_METRICS,
         "broker": BROKER_METRICS,
+        "authority": AUTHORITY_METRICS,
     }
     every = {(measurement, metric.name) for measurement, table in tables.items() for metric in table}
     # The skew stands in `link` as well, where a wrong clock cannot hide it.
@@ -171,6 +173,8 @@ def test_a_panel_or_rule_that_contradicts_itself_cannot_be_written() -> None:
         replace(KIOSK.panels[0], aggregation=Aggregation.BELOW)
     with pytest.raises(AssertionError, match="not where the panel becomes red"):
         replace(SITE_INCIDENT, limit=limits.INCIDENTS[1] + 1)
+    with pytest.raises(AssertionError, match="not where the panel becomes red"):
+        replace(ISSUER_ENDS, limit=limits.ISSUER_DAYS[1])
 
 
 def test_links_lead_to_the_other_dashboard_at_the_same_time_with_the_same_choices() -> None:
@@ -219,12 +223,14 @@ def test_rules_lead_to_their_panel_and_say_what_to_do() -> None:
             assert panel["description"] == notes["description"]
             assert notes["runbook"].startswith("1. ")
             (condition,) = rule["data"][2]["model"]["conditions"]
-            reds = [
-                step["value"]
-                for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+            steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+            falling = condition["evaluator"]["type"] == "lt"
+            (edge,) = (
+                after["value"]
+                for step, after in zip(steps, steps[1:] if falling else steps, strict=False)
                 if step["color"] == "red"
-            ]
-            assert condition["evaluator"]["params"][0] in reds
+            )
+            assert condition["evaluator"]["params"] == [edge]
             assert not any(
                 "$" in str(ask["model"].get(key, "")) for ask in rule["data"] for key in ("expr", "query")
             )

@@ -5,6 +5,7 @@ VictoriaMetrics through `InfluxStore`, InfluxDB 1.6 by /write with the same line
 """
 
 import json
+import operator
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 from cloud.broker_figures import NEAR_PCT
+from cloud.enrolment import ends
+from cloud.enrolment.ends import TOLD_BEFORE, What
 from cloud.link import series
 from cloud.telemetry import control_metrics
 from cloud.telemetry import health as status_page
@@ -31,8 +34,12 @@ from dashboards.rules import (
     BROKER_FULL,
     IDENTITY_SHARED,
     INGEST_DEAF,
+    ISSUER_ENDS,
     PAPER_OUT,
+    REVOCATIONS_OLD,
+    ROOT_ENDS,
     RULES,
+    SERVERS_END,
     SITE_INCIDENT,
     Rule,
 )
@@ -158,6 +165,11 @@ OWN |= {
     for panel in FLEET.panels
     if panel.measurement == "broker" and panel.title not in OWN
 }
+OWN |= {
+    panel.title: {(("cloud",) if panel.groups else ()): city.authority(0)[panel.metric]}
+    for panel in FLEET.panels
+    if panel.measurement == "authority"
+}
 WHICH: dict[Aggregation, list[Callable[[list[float]], float]]] = {
     Aggregation.SUM: [sum],
     Aggregation.ZEROS: [lambda values: float(values.count(0))],
@@ -237,9 +249,10 @@ def fires(store: Store, rule: Rule, at_s: int) -> tuple[Asked, set[Groups]]:
     question, reduced, threshold = (each["model"] for each in rule_of(rule, store.dialect)["data"])
     assert (reduced["reducer"], reduced["expression"], threshold["expression"]) == ("last", "A", "B")
     (condition,) = threshold["conditions"]
-    assert condition["evaluator"]["type"] == "gte"
+    beyond = {"gte": operator.ge, "lt": operator.lt}[condition["evaluator"]["type"]]
     values = store.ask(question.get("expr") or question["query"], rule.panel.groups, at_s, False)
-    return values, {group for group, value in values.items() if value >= condition["evaluator"]["params"][0]}
+    (limit,) = condition["evaluator"]["params"]
+    return values, {group for group, value in values.items() if beyond(value, limit)}
 
 
 @pytest.mark.parametrize(
@@ -264,8 +277,16 @@ def test_a_rule_fires_for_the_faulty_alone_and_not_before(
 
 @pytest.mark.parametrize(
     ("rule", "own"),
-    [(INGEST_DEAF, "cloud"), (BROKER_DROPS, "broker"), (BROKER_FULL, "broker")],
-    ids=["ingest-deaf", "broker-drops", "broker-full"],
+    [
+        (INGEST_DEAF, "cloud"),
+        (BROKER_DROPS, "broker"),
+        (BROKER_FULL, "broker"),
+        (ISSUER_ENDS, "cloud"),
+        (ROOT_ENDS, "cloud"),
+        (SERVERS_END, "cloud"),
+        (REVOCATIONS_OLD, "cloud"),
+    ],
+    ids=lambda given: given.name if isinstance(given, Rule) else given,
 )
 def test_a_rule_about_ourselves_fires_when_it_must_and_not_before(store: Store, rule: Rule, own: str) -> None:
     assert fires(store, rule, NOW_S)[1] == {(own,)}
@@ -276,14 +297,14 @@ def test_a_rule_about_ourselves_fires_when_it_must_and_not_before(store: Store, 
 def test_when_the_control_plane_has_stopped_that_is_an_alarm_and_the_rest_is_none(store: Store) -> None:
     later_s = NOW_S + 3600
     for rule in RULES:
-        nothing = "Alerting" if rule is SITE_INCIDENT else "OK"
+        nothing = "Alerting" if rule in (SITE_INCIDENT, SERVERS_END) else "OK"
         assert fires(store, rule, later_s)[0] == {}
         assert rule_of(rule, store.dialect)["noDataState"] == nothing
     assert ask(store, FLEET.panels[0], later_s) == [{}]
 
 
 def test_names_and_limits_are_those_of_the_cloud() -> None:
-    own = {control_metrics.INCIDENT, control_metrics.BROKER}
+    own = {control_metrics.INCIDENT, control_metrics.BROKER, ends.MEASUREMENT}
     assert set(NAMES) == {MEASUREMENT, LINK, INGEST, series.MEASUREMENT} | own
     assert limits.DISK_PCT[1] == status_page.DISK_PCT
     assert limits.MEMORY_PCT[1] == status_page.MEMORY_PCT
@@ -293,3 +314,12 @@ def test_names_and_limits_are_those_of_the_cloud() -> None:
     assert limits.TONER_PCT[0] == status_page.TONER_PCT
     assert limits.BROKER_FULL_PCT[1] == NEAR_PCT
     assert limits.DEAF_S[0] == DEAF_S
+    told = {
+        What.ISSUER: limits.ISSUER_DAYS,
+        What.ROOT: limits.ROOT_DAYS,
+        What.SERVERS: limits.SERVERS_DAYS,
+        What.REVOCATIONS: limits.REVOCATIONS_DAYS,
+    }
+    assert {what: before.days for what, before in TOLD_BEFORE.items()} == {
+        what: days for what, (days, _) in told.items()
+    }

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from cloud.database.models.devices import Device
 from cloud.database.models.enrolment import ConnectionDrop
 from cloud.database.models.operators import AuditEntry
-from cloud.enrolment import issuers, members, registry
+from cloud.enrolment import ends, issuers, members, registry
 from cloud.enrolment.door_mqtt import KEEPALIVE_S, DoorMqtt
 from cloud.enrolment.drops import Drops, Trouble
 from cloud.enrolment.office import Office
@@ -43,6 +43,7 @@ def office(sessions, revocations, cancelled, folder):
         revocations.publish,
         lambda _session, device: cancelled.append(device),
         lambda: issuers.read(folder),
+        lambda: ends.read(folder),
     )
 
 

@@ -11,10 +11,11 @@ from cloud.database.models.devices import Device
 from cloud.database.models.enrolment import ConnectionDrop, EnrolmentToken
 from cloud.database.models.operators import AuditEntry
 from cloud.enrolment import api as enrolment_api
-from cloud.enrolment import drops, issuers, members, pki, tokens, views
+from cloud.enrolment import authority, drops, ends, issuers, members, pki, tokens
 from cloud.enrolment import pages as enrolment_pages
 from cloud.enrolment.causes import Cause
 from cloud.enrolment.drops import Trouble
+from cloud.enrolment.ends import End, What
 from cloud.enrolment.office import Office
 from cloud.enrolment.refusals import count
 from cloud.enrolment.wording import TROUBLES
@@ -30,7 +31,13 @@ def signed():
 
 @pytest.fixture
 def staff(pages_app, sessions, sign_in, signed, folder):
-    office = Office(sessions, signed.append, lambda _session, _device: None, lambda: issuers.read(folder))
+    office = Office(
+        sessions,
+        signed.append,
+        lambda _session, _device: None,
+        lambda: issuers.read(folder),
+        lambda: ends.read(folder),
+    )
     return sign_in(pages_app(enrolment_pages.router(office), enrolment_api.router(office)))
 
 
@@ -153,6 +160,18 @@ def test_refusals_are_counted_by_cause(staff, sessions, clock):
     assert re.search(r'class="number">3<', page)
 
 
+def test_a_token_that_ended_before_its_device_came_is_marked(staff, sessions, certify, clock):
+    issue(staff)
+    assert '<span class="chip info">awaited</span>' in staff.client.get("/enrolment").text
+    with sessions.begin() as session:
+        tokens.end(session, "kiosk-01", clock())
+    assert '<span class="chip warn">no token</span>' in staff.client.get("/enrolment").text
+    certify(clock())
+    page = staff.client.get("/enrolment").text
+    assert "awaited" not in page
+    assert "no token" not in page
+
+
 def test_many_devices_come_page_by_page(staff, sessions, clock):
     with sessions.begin() as session:
         for i in range(120):
@@ -228,10 +247,30 @@ def test_who_signs_is_told_and_how_many_devices_have_still_another(
     assert told() == [("Civic Fleet Authority 2", "present", 1), ("Civic Fleet Authority", "distrusted", 0)]
 
 
-def test_of_an_authority_that_ends_staff_is_warned_a_year_before(staff, sessions, folder):
-    present = issuers.read(folder)
-    end = present.present.not_valid_after_utc
-    with sessions() as session:
-        for days, warned in ((366, False), (364, True)):
-            (found,) = views.authorities(session, present, end - timedelta(days=days))
-            assert (found.ends_soon, found.days_left) == (warned, days)
+@pytest.mark.parametrize(
+    ("what", "days", "sentence"),
+    [
+        (What.ISSUER, 365, "Civic Fleet Authority signs for 364 days more"),
+        (What.ROOT, 730, "Civic Fleet Root, which every device trusts, ends on"),
+        (What.SERVERS, 30, "The certificate seal of this platform ends on"),
+        (What.REVOCATIONS, 10, "The list of what Civic Fleet Authority has revoked is good until"),
+    ],
+)
+def test_of_what_ends_staff_is_told_in_time_with_what_to_do(
+    pages_app, sessions, sign_in, clock, what, days, sentence
+):
+    name = {What.ROOT: "Civic Fleet Root", What.SERVERS: "seal"}.get(what, "Civic Fleet Authority")
+    left = timedelta(days=days)
+    root = authority.found("Civic Fleet Root", clock())
+    known = issuers.Issuers(root.certificate, root.certificate)
+    office = Office(sessions, lambda _at: None, lambda _session, _device: None, lambda: known, lambda: found)
+    staff = sign_in(pages_app(enrolment_pages.router(office), enrolment_api.router(office)))
+    for late in (timedelta(), timedelta(seconds=1)):
+        found = (End(what, name, clock() + left - late),)
+        assert (sentence in html.unescape(staff.client.get("/enrolment").text)) is bool(late)
+        (told,) = staff.client.get("/api/v1/enrolment/authorities").json()["ends"]
+        assert (told["what"], told["name"], told["near"]) == (what, name, bool(late))
+    found = (End(what, name, clock() - timedelta(days=3)),)
+    assert sentence.replace("364", "0") in html.unescape(staff.client.get("/enrolment").text)
+    (told,) = staff.client.get("/api/v1/enrolment/authorities").json()["ends"]
+    assert (told["days_left"], told["near"]) == (0, True)

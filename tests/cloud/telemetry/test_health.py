@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cloud.telemetry.health import Concern, concerns
+from cloud.telemetry.health import Concern, Newcomer, concerns, newcomer
 from cloud.telemetry.store import Last
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -57,3 +57,11 @@ def test_a_device_that_samples_seldom_is_silent_later() -> None:
 def test_a_wrong_clock_is_not_taken_for_silence() -> None:
     behind = latest(3600, cpu_pct=1, clock_skew_ms=-3_598_000)
     assert concerns(True, behind, NOW) == [Concern.CLOCK]
+
+
+def test_only_who_never_was_here_is_a_newcomer_and_only_an_open_token_lets_it_come() -> None:
+    assert newcomer(False, enrolled=False, invited=True) is Newcomer.AWAITED
+    assert newcomer(False, enrolled=False, invited=False) is Newcomer.TOKENLESS
+    for invited in (False, True):
+        assert newcomer(False, enrolled=True, invited=invited) is None
+        assert newcomer(True, enrolled=False, invited=invited) is None

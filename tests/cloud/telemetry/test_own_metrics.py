@@ -32,6 +32,14 @@ def test_silence_counts_from_what_came_last_and_from_the_start_where_nothing_cam
     assert points[1] == Point("kiosk-02", "Peja", "kiosk", ms(later(32.5)), (("silent_s", 32.5),), "link")
 
 
+def test_of_one_that_is_only_awaited_no_silence_is_told_until_it_is_heard() -> None:
+    own = OwnMetrics("svc-ingest", T0)
+    members = MEMBERS | {"kiosk-03": Member("Peja", "kiosk", enrolled=False)}
+    assert silent(own.points(members, later(400))) == {"kiosk-01": 400, "kiosk-02": 400}
+    own.note(Sorted(marks={Key("kiosk-03", "b", "telemetry"): Watermark(1)}), later(400))
+    assert silent(own.points(members, later(410)))["kiosk-03"] == 10
+
+
 def test_the_skew_that_a_device_knows_stands_at_the_clouds_time() -> None:
     own = OwnMetrics("svc-ingest", T0)
     own.note(Sorted(skews={"kiosk-02": -75_000}), later(1))

@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from cloud import arrivals
 from cloud.database.models.devices import Device
+from cloud.database.models.presence import PresenceWords
 from cloud.devices import pages as device_pages
+from cloud.enrolment import tokens
 from cloud.errors import UnavailableError
 from cloud.refusals import Reason, refusal
 from cloud.telemetry import pages
@@ -59,7 +61,7 @@ def staff(
 
 @pytest.fixture
 def add(sessions: sessionmaker[Session], clock: Clock, store: MemoryStore) -> Callable[..., None]:
-    def make(name: str, *, online: bool = True, **values: float) -> None:
+    def make(name: str, *, online: bool = True, enrolled: bool = True, **values: float) -> None:
         with sessions.begin() as session:
             session.add(
                 Device(
@@ -67,6 +69,7 @@ def add(sessions: sessionmaker[Session], clock: Clock, store: MemoryStore) -> Ca
                     kind=name[:-3],
                     site="Prishtina",
                     registered_at=clock.at,
+                    enrolled_at=clock.at if enrolled else None,
                     presence="online" if online else "offline",
                     presence_at=clock.at,
                 )
@@ -113,6 +116,9 @@ def test_faults_are_named_and_counted(
         "degraded": 0,
         "offline": 1,
         "off_as_expected": 0,
+        "ending": 0,
+        "awaited": 0,
+        "tokenless": 0,
         "open_incidents": 0,
         "ingest_deaf_s": 60.0,
         "broker": None,
@@ -123,6 +129,69 @@ def test_faults_are_named_and_counted(
         "outbox_waiting": 6,
         "refused": {"foreign": 2, "malformed": 1},
     }
+
+
+def test_who_prepares_devices_early_sees_no_alarm_but_their_tokens(
+    staff: Staff, add: Callable[..., None], sessions: sessionmaker[Session], clock: Clock
+) -> None:
+    def told() -> tuple[int, int, int, int]:
+        clock.forward(2)
+        found = staff.client.get("/api/v1/fleet").json()
+        return found["devices"], found["needing_attention"], found["awaited"], found["tokenless"]
+
+    add("recorder-01")
+    for number in range(16):
+        add(f"kiosk-{number:02}", online=False, enrolled=False)
+        with sessions.begin() as session:
+            tokens.issue(session, f"kiosk-{number:02}", "kiosk", clock.at, number.to_bytes(16))
+    with sessions.begin() as session:
+        until = clock.at + timedelta(hours=9)
+        session.add(
+            PresenceWords(
+                device="kiosk-05", cause="never", boot="", connection=0, comings=[], expected_until=until
+            )
+        )
+    assert told() == (17, 0, 16, 0)
+    assert staff.client.get("/api/v1/fleet").json()["off_as_expected"] == 0, "each device is one thing"
+    page = staff.client.get("/status").text
+    assert "All devices that should be there are connected and well." in page
+    assert "16 awaited" in page
+    assert "not connected" not in page.lower()
+    assert "its token is open" in staff.client.get("/devices/kiosk-00").text
+    with sessions.begin() as session:
+        session.get_one(Device, "kiosk-00").presence = "online"
+        session.get_one(Device, "kiosk-01").enrolled_at = clock.at
+    assert told() == (17, 1, 14, 0), "one came, one is away although it was enrolled"
+    with sessions.begin() as session:
+        for number in range(16):
+            tokens.end(session, f"kiosk-{number:02}", clock.at)
+    assert told() == (17, 1, 0, 14)
+    page = staff.client.get("/status").text
+    assert "14 devices were never enrolled and have no open token." in page
+    assert "1 device needs attention." in page
+    assert "has no open token" in staff.client.get("/devices/kiosk-02").text
+
+
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [(0, None), (1, "1 certificate or list on which"), (3, "3 certificates or lists on which")],
+)
+def test_that_the_fleets_trust_ends_is_said_where_everybody_looks(
+    sessions: sessionmaker[Session],
+    clock: Clock,
+    store: MemoryStore,
+    ledger: Ledger,
+    pages_app: Callable[..., FastAPI],
+    sign_in: Callable[..., Staff],
+    ending: int,
+    words: str | None,
+) -> None:
+    watch = Watch(sessions, store, ledger, clock, ending=lambda _now: ending)
+    client = sign_in(pages_app(pages.router(watch))).client
+    page = client.get("/status").text
+    assert ("all connections depend" in page) is (words is not None)
+    assert (words or "Status") in page
+    assert client.get("/api/v1/fleet").json()["ending"] == ending
 
 
 def test_a_figure_is_at_most_two_seconds_old(staff: Staff, add: Callable[..., None], clock: Clock) -> None:
