@@ -29,10 +29,8 @@ LOG_BYTES_KEPT = 4 * 2**20
 
 
 def allow(db: sqlite3.Connection) -> None:
-    """Before the journal's mode is set, and the first table made: the file will be able to give room back."""
-    db.execute(
-        "PRAGMA auto_vacuum = INCREMENTAL"
-    )  # where there are tables it waits until all is written anew
+    """Before the journal's mode is set, which makes the file: from then on it waits for `VACUUM`."""
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
     db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}")
 
 
@@ -63,7 +61,7 @@ def give_back(db: sqlite3.Connection, path: Path) -> bool:
 
 
 def begin(db: sqlite3.Connection, path: Path) -> None:
-    """At a start: write a file from before anew, and give back what was left; without room it stays as it is."""
+    """At a start: write a file from before anew, and give back what is free, as far as there is room."""
     try:
         if not _is_movable(db):
             _write_anew(db, path)
