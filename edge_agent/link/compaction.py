@@ -30,7 +30,8 @@ LOG_BYTES_KEPT = 4 * 2**20
 
 def allow(db: sqlite3.Connection) -> None:
     """Before the journal's mode is set, which makes the file: from then on it waits for `VACUUM`."""
-    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    if not _is_movable(db):  # where it is set, setting it again would be a write at each start
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
     db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}")
 
 

@@ -275,6 +275,20 @@ def test_somebody_who_reads_the_file_holds_nothing_up(path: Path) -> None:
     kept.close()
 
 
+def test_a_file_is_made_so_that_it_can_give_back_and_a_start_writes_nothing_for_that(path: Path) -> None:
+    heard: list[str] = []
+    for _ in range(2):
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.set_trace_callback(heard.append)
+            compaction.allow(db)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("CREATE TABLE IF NOT EXISTS one (number INTEGER)")
+            compaction.begin(db, path)
+    assert pragma(path, "auto_vacuum") == 2
+    assert "VACUUM" not in heard
+    assert heard.count("PRAGMA auto_vacuum = INCREMENTAL") == 1
+
+
 def test_the_journal_of_jobs_is_converted_in_the_same_way(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
     with closing(sqlite3.connect(path)) as db:
