@@ -19,7 +19,7 @@ DISK_FULL_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 FREE_BYTES_KEPT = 2**20
 """Free room that stays in the file for what comes next, so that a queue that comes and goes costs nothing."""
 STEP_BYTES = 2**20
-"""Of the file in one step, which takes a tenth more in the log; 4 to 7 ms on a machine that did little else."""
+"""Of the file in one step, which takes a tenth more in the log: 4 to 7 ms on a machine that was idle."""
 START_STEPS_MAX = 16
 """Before the agent goes on with its start; the outbox does the rest while it runs."""
 REWRITE_BYTES_MAX = 4 * 2**20
