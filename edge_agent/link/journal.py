@@ -12,13 +12,11 @@ import msgspec
 from contract.link import DroppedRange
 from contract.messages import AT_MIN_MS, Lane
 from edge_agent.errors import SettingsError, UnavailableError
+from edge_agent.link import compaction
 
 SCHEMA_VERSION = 1
 BOOTS_KEPT = 50
 """Boots without messages are remembered for diagnostics, and no longer than this."""
-
-DISK_FULL_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
-"""The second: there is no room for the index of the write-ahead log."""
 
 _SCHEMA = """
 CREATE TABLE boots (
@@ -93,6 +91,10 @@ class Deletion:
 class Journal(Protocol):
     """Where messages wait; one caller at a time."""
 
+    @property
+    def loose(self) -> bool:
+        """Whether it holds much room on the disk that nothing in it needs."""
+
     def begin(self, boot: str, at: int) -> None:
         """Write down that `boot` begins at wall clock `at` (ms), 0 if it is not trusted; durable at the end.
 
@@ -128,12 +130,21 @@ class Journal(Protocol):
     def read(self, boot: str, lane: Lane, seq: int) -> Message | None:
         """One message, None if it is not there."""
 
+    def give_back(self) -> bool:
+        """Give some of the room that nothing needs back to the disk; whether another call would give more.
+
+        Raises:
+            UnavailableError: the disk is too full even for that; nothing was changed.
+        """
+
     def close(self) -> None:
         """Give the disk back."""
 
 
 class MemoryJournal:
     """The journal for tests: survives the agent, not the process."""
+
+    loose = False
 
     def __init__(self) -> None:
         self.boots: dict[str, int] = {}
@@ -177,6 +188,9 @@ class MemoryJournal:
         found = self.messages.get((boot, lane, seq))
         return None if found is None else replace(found, origin=_origin(self.boots[boot]))
 
+    def give_back(self) -> bool:
+        return False
+
     def close(self) -> None:
         """Nothing to give back."""
 
@@ -190,6 +204,11 @@ class SqliteJournal:
         with transaction(self._db, path):
             self._db.execute(_SINCE_B)
         self._numbers: dict[str, int] = dict(self._db.execute("SELECT boot, number FROM boots"))
+        self._loose = compaction.is_loose(self._db, path)
+
+    @property
+    def loose(self) -> bool:
+        return self._loose
 
     def begin(self, boot: str, at: int) -> None:
         with transaction(self._db, self._path):
@@ -238,6 +257,8 @@ class SqliteJournal:
                 "DELETE FROM outbox WHERE number = ? AND lane = ? AND seq BETWEEN ? AND ?",
                 [(self._numbers[d.boot], d.lane, d.first, d.last) for d in deletions],
             )
+        if deletions:
+            self._loose = compaction.is_loose(self._db, self._path)
 
     def read(self, boot: str, lane: Lane, seq: int) -> Message | None:
         row = self._db.execute(
@@ -249,6 +270,12 @@ class SqliteJournal:
             return None
         must, at, topic, body, began = row
         return Message(boot, lane, seq, bool(must), at, topic, body, _origin(began))
+
+    def give_back(self) -> bool:
+        with _full_disk_told(self._path):
+            more = compaction.give_back(self._db, self._path)
+        self._loose = more
+        return more
 
     def close(self) -> None:
         self._db.close()
@@ -265,12 +292,17 @@ def transaction(db: sqlite3.Connection, path: Path) -> Iterator[None]:
     Raises:
         UnavailableError: the disk is full; nothing was changed.
     """
+    with _full_disk_told(path), db:
+        db.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@contextmanager
+def _full_disk_told(path: Path) -> Iterator[None]:
     try:
-        with db:
-            db.execute("BEGIN IMMEDIATE")
-            yield
+        yield
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode in DISK_FULL_CODES:
+        if error.sqlite_errorcode in compaction.DISK_FULL_CODES:
             raise UnavailableError(f"{path}: the disk is full; free some space") from error
         raise
 
@@ -285,6 +317,7 @@ def open_database(path: Path, schema: str, version: int) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+        compaction.allow(db)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")  # a commit is synced before it returns
         db.execute("PRAGMA cache_size = -256")  # KiB; the agent is small and its tables are smaller
@@ -292,7 +325,7 @@ def open_database(path: Path, schema: str, version: int) -> sqlite3.Connection:
         if found == 0:
             db.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {version:d}; COMMIT;")
     except (OSError, sqlite3.DatabaseError) as error:
-        if isinstance(error, sqlite3.Error) and error.sqlite_errorcode in DISK_FULL_CODES:
+        if isinstance(error, sqlite3.Error) and error.sqlite_errorcode in compaction.DISK_FULL_CODES:
             raise UnavailableError(f"{path}: the disk is full; free some space") from error
         raise SettingsError(f"{path}: {error}; data_dir must be a folder that the agent may write") from error
     if found not in (0, version):
@@ -301,4 +334,5 @@ def open_database(path: Path, schema: str, version: int) -> sqlite3.Connection:
             f"{path} has layout {found}, this agent knows {version}: "
             "run the agent that wrote it until it is empty"
         )
+    compaction.begin(db, path)
     return db

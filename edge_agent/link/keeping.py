@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from contract import telemetry
@@ -16,6 +17,9 @@ log = logging.getLogger(__name__)
 
 Key = tuple[Lane, int]
 
+GIVE_BACK_AGAIN_S = 30.0
+"""A journal that found no room to become smaller waits so long, or until the reserve is tried again."""
+
 
 class Keeper:
     """Writes to the journal; what a full disk does not take is told to the outbox."""
@@ -27,6 +31,7 @@ class Keeper:
         self._pending = outbox.pending
         self._deletions: list[Deletion] = []
         """What a full disk did not delete; it is deleted with the next write."""
+        self._give_back_at: Instant = -math.inf
 
     async def write(
         self,
@@ -53,8 +58,20 @@ class Keeper:
         self._never_were(appends.keys() - lost, declared, now)
         return set(appends)
 
+    async def give_back(self, now: Instant) -> bool:
+        """Let the journal give one step of room back, if it has any to give; whether more would follow."""
+        if not self._journal.loose or now < self._give_back_at:
+            return False
+        try:
+            return await asyncio.to_thread(self._journal.give_back)
+        except UnavailableError as error:
+            self._give_back_at = now + GIVE_BACK_AGAIN_S
+            log.warning("room_not_given_back", extra={"sentence": str(error)})
+            return False
+
     async def make_reserve(self) -> bool:
-        """Whether the reserve has its place."""
+        """Whether the reserve has its place; where it has none, the journal may try to make some at once."""
+        self._give_back_at = -math.inf
         made = await asyncio.to_thread(self._reserve.make)
         if made and self._outbox.scarce:
             log.warning("reserve_made", extra={"sentence": "there is room again, and everything is kept"})

@@ -91,7 +91,12 @@ class _Told:
     report: Told
 
 
-_Item = _Order | o.LeftOut | o.Acked | o.Undatable | o.ReserveMade | _Redial | _Told
+@dataclass(frozen=True)
+class _Loose:
+    """The journal has more room to give back than one turn may take the time for."""
+
+
+_Item = _Order | o.LeftOut | o.Acked | o.Undatable | o.ReserveMade | _Redial | _Told | _Loose
 
 
 def _machine_ms() -> int:
@@ -261,7 +266,7 @@ class Link:
             pass  # a deadline has come, and the cores know which
 
     async def _turn(self, items: Sequence[_Item]) -> None:
-        """One round: ask the cores, write, publish, tell."""
+        """One round: ask the cores, write, tell, publish, give back room."""
         now = time.monotonic()
         self._reconnect(r.TimePassed(), now)
         effects = await self._look_at_the_clock(now)
@@ -280,6 +285,8 @@ class Link:
         for outgoing in await asyncio.to_thread(self._sealed, publishes) if publishes else []:
             if self.connected:
                 self._transport.publish(outgoing)
+        if await self._keeper.give_back(now):
+            self._put(_Loose())
 
     def _take(self, item: _Item, now: float, orders: dict[tuple[Lane, int], _Order]) -> list[o.Effect]:
         match item:
@@ -298,6 +305,8 @@ class Link:
                 return self._outbox.handle(item, now)
             case _Redial():
                 return self._dial_anew(item, now)
+            case _Loose():
+                return []
             case _Told():
                 return self._hear(item.report, now) if item.dial == self._dials else []
             case _:

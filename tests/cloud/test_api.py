@@ -27,7 +27,7 @@ from tests.cloud.exposed import DEVICES, HALL, KIOSK, Caller, Exposed
 NOT_ASKED = [positive_data_acceptance, not_a_server_error, ignored_auth]
 """What is named may not be there; a 503 has its own rule here; callers that show nothing are tried too."""
 TOO_LARGE = "413"
-"""What a body above every limit is answered with, whatever else is wrong in it; schemathesis does not know it."""
+"""A body above every limit, whatever else is wrong in it; schemathesis would take it for accepted."""
 ENDLESS = "/api/v1/captions/{session}/{channel}/events"
 PROGRAM, READER = "a program", "a program that may only read"
 BY_API = [*Role, PROGRAM, READER, "nobody at pages", KIOSK, HALL]

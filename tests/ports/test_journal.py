@@ -130,6 +130,19 @@ def test_a_message_may_be_written_and_deleted_in_one_turn(journal: Journal) -> N
     journal.close()
 
 
+def test_giving_room_back_changes_nothing_that_is_kept(journal: Journal, reopen: Reopen) -> None:
+    journal.write([message("b1", Lane.EVENTS, seq, body=b"x" * 60_000) for seq in range(1, 101)], [])
+    journal.write([], [Deletion("b1", Lane.EVENTS, 0, 90)])
+    kept = journal.kept()
+    while journal.loose:
+        journal.give_back()
+        assert journal.kept() == kept
+    journal = reopen(journal)
+    assert journal.kept() == kept
+    assert not journal.loose
+    journal.close()
+
+
 def test_what_is_not_there_is_none(journal: Journal) -> None:
     assert journal.read("b1", Lane.EVENTS, 9) is None
     assert journal.read("never", Lane.EVENTS, 1) is None

@@ -38,9 +38,8 @@ EVERY_S = 0.05
 FEW, SOME = 20, 50
 """Messages of a lane."""
 DEADLINE_S = 60.0
-DISK = "160m"
-"""Of the tmpfs: the reserve is made where there is room for it twice, and the journal's file keeps what it
-took before, some 8 MB each time that the disk is full."""
+DISK = "40m"
+"""Of the tmpfs: the reserve is made where there is room for it twice, however often the disk was full."""
 FILL_BYTES = 4096
 BUSY_S = 30.0
 """What a busy machine may add."""

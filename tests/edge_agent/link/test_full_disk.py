@@ -3,10 +3,13 @@
 Needs root, for a name space with a tmpfs.
 """
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
@@ -99,15 +102,99 @@ async def main():
 
 asyncio.run(main())
 """
+COMPACTION = """
+import sqlite3, sys
+from pathlib import Path
+from contract.messages import Lane
+from edge_agent.errors import UnavailableError
+from edge_agent.link import compaction, journal
+from edge_agent.link.journal import Deletion, SqliteJournal
+from tests.edge_agent.link.test_compaction import AT, keep, message, pragma, sizes, write_as_before
+from tests.edge_agent.link.test_full_disk import filled
+
+folder = Path(sys.argv[1])
+path, old = folder / "link.db", folder / "old.db"
+
+
+def seqs(kept):
+    found = [row.seq for row in kept.kept()]
+    assert all(kept.read("b1", Lane.EVENTS, seq).body == message(seq).body for seq in found)
+    return found
+
+
+kept = SqliteJournal(path)
+kept.begin("b1", AT)
+keep(kept, 1000)
+kept.write([], [Deletion("b1", Lane.EVENTS, 0, 995)])
+kept._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+before = sizes(path)
+assert kept.loose and before[0] > 4 * 2**20 and before[1] == 0
+with filled(folder):
+    try:
+        kept.give_back()
+    except UnavailableError as error:
+        print("no room for the log:", error)
+    else:
+        raise AssertionError("it found room on a full disk")
+    assert kept.loose and seqs(kept) == list(range(996, 1001)) and sizes(path)[0] == before[0]
+while kept.loose:
+    kept.give_back()
+assert sizes(path)[0] < before[0] / 2 and seqs(kept) == list(range(996, 1001))
+kept.write([message(seq) for seq in range(1001, 2001)], [Deletion("b1", Lane.EVENTS, 0, 1000)])
+kept.write([], [Deletion("b1", Lane.EVENTS, 0, 1995)])
+held = sum(sizes(path))
+with filled(folder):  # now the log has room of its own, and a full disk gets what the journal does not need
+    while kept.loose:
+        kept.give_back()
+    assert sum(sizes(path)) < held - 2**21 and seqs(kept) == list(range(1996, 2001))
+kept.close()
+
+write_as_before(old, 300)
+with filled(folder, leave=2**20):
+    kept = SqliteJournal(old)
+    assert pragma(old, "auto_vacuum") == 0 and len(seqs(kept)) == 300
+    kept.write([], [Deletion("b1", Lane.EVENTS, 0, 1)])
+    kept.close()
+kept = SqliteJournal(old)
+assert pragma(old, "auto_vacuum") == 2 and len(seqs(kept)) == 299
+kept.close()
+print("recovered")
+"""
+
+
+@contextmanager
+def filled(folder: Path, leave: int = 0) -> Iterator[None]:
+    """The disk has no room but `leave` bytes."""
+    other, last = folder / "something-else", folder / "the-last"
+    last.write_bytes(b"x" * leave)
+    with other.open("ab", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"x" * 4096)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+    last.unlink()
+    yield
+    other.unlink()
 
 
 def test_a_full_disk_takes_what_must_be_kept_evicts_nothing_and_recovers(tmp_path: Path) -> None:
+    tell(STORY, tmp_path)
+
+
+def test_on_a_full_disk_a_journal_that_cannot_become_smaller_loses_nothing(tmp_path: Path) -> None:
+    tell(COMPACTION, tmp_path)
+
+
+def tell(story: str, tmp_path: Path) -> None:
+    """Run it on a small disk of its own, to its end."""
     assert os.geteuid() == 0, "run this test as root: it mounts a small tmpfs in a name space of its own"
     assert shutil.which("unshare"), "install the Debian package util-linux"
     folder = tmp_path / "disk"
     folder.mkdir()
     script = tmp_path / "story.py"
-    script.write_text(STORY)
+    script.write_text(story)
     mount = f'mount -t tmpfs -o size=12m tmpfs "{folder}" && exec "$0" "$@"'
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", mount, sys.executable, str(script), str(folder)],
