@@ -131,10 +131,11 @@ class Certificate(_Section, frozen=True, kw_only=True):
 
     `key_file` (mode 0600) holds the key-encryption key; without one the device makes its own, in `data_dir`.
     A certificate is renewed once `renew_at_share` of its life and by chance up to `renew_jitter_share` more
-    are over. What many devices want in one moment, as after the end of a certificate, each asks for by chance
-    within `spread_s`; a new token is asked with at once. A new one that has not connected within `trial_s` is put back. After a failure it is tried again
-    within `retry_s`, twice as long after each further one, up to `retry_max_s`; who was refused waits
-    `refused_s`, and a new token is looked for each `token_look_s`.
+    are over. What many may want in one moment, as at the end of a certificate, each asks for by chance
+    within `spread_s`; a new token is asked with at once. A new certificate that has not connected within
+    `trial_s` is put back. After a failure it is tried again within `retry_s`, twice as long after each more,
+    up to `retry_max_s`; who was refused waits `refused_s`, and a new token is looked for each
+    `token_look_s`.
     """
 
     key_file: Path | None = None

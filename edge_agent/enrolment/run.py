@@ -183,7 +183,7 @@ class Renewing:
                 case _:
                     assert_never(effect)
         except UnavailableError as error:
-            return r.Failed(False, str(error))
+            return r.Failed(False, str(error), error.after_s)
         except AgentError as error:
             return r.Failed(True, str(error))
         return None

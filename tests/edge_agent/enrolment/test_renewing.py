@@ -79,8 +79,8 @@ class Place:
             f'[broker]\nhost = "localhost"\nport = {self.broker.port}\nack_timeout_s = 1.0\n'
             f'[cloud]\nbootstrap_url = "{self.plane.url}"\ndevice_url = "{self.plane.url}"\n'
             f'ca_file = "{self.folder / "ca.pem"}"\n[telemetry]\nperiod_s = 0.2\n'
-            f"[certificate]\nrenew_at_share = {share}\nrenew_jitter_share = 0.0\nspread_s = 0.5\ntrial_s = 10.0\n"
-            "retry_s = 0.5\nretry_max_s = 1.0\nrefused_s = 0.5\ntoken_look_s = 0.2\n"
+            f"[certificate]\nrenew_at_share = {share}\nrenew_jitter_share = 0.0\nspread_s = 0.5\n"
+            "trial_s = 10.0\nretry_s = 0.5\nretry_max_s = 1.0\nrefused_s = 0.5\ntoken_look_s = 0.2\n"
         )
 
 
