@@ -247,6 +247,8 @@ class Renewal:
         """Failures since the cloud has last taken an identity of this device."""
         self.sentence = ""
         """The last of them; empty where there was none."""
+        self.again_at: Instant = now.instant
+        """When what failed last is tried again, if nobody brings a token before."""
         self._limits = limits
         self._chance = chance
         self._linked = self._was_refused = self._held = False
@@ -368,15 +370,15 @@ class Renewal:
         self.sentence = event.sentence
         if isinstance(effect, Ask):
             self._move("refuse" if event.refused else "fail")
-            self._ask_at = now.instant + event.after_s + self._wait(event.refused, now)
+            self._ask_at = self.again_at = now.instant + event.after_s + self._wait(event.refused, now)
             self._look_at = now.instant + self._limits.token_look_s
         elif self.state == "proving":
             if isinstance(effect, Prove) and event.refused:
                 return self._go_back(event.sentence, now, refused=True)
             self._unproven += isinstance(effect, Prove)
-            self._prove_at = now.instant + self._wait(False, now)
+            self._prove_at = self.again_at = now.instant + self._wait(False, now)
         elif isinstance(effect, Chore):
-            self._chores[effect] = now.instant + self._wait(event.refused, now)
+            self._chores[effect] = self.again_at = now.instant + self._wait(event.refused, now)
             if isinstance(effect, Prove) and event.refused:
                 # The cloud says that this identity is over: ask what is to be done.
                 self._ask_at = now.instant + self._chance.uniform(0, self._limits.spread_s)
@@ -388,7 +390,7 @@ class Renewal:
         self._trials += refused
         self._linked = False
         self.sentence = sentence
-        self._try_at = now.instant + self._wait(refused, now)
+        self._try_at = self.again_at = now.instant + self._wait(refused, now)
         if self._trials < TRIALS_MAX:
             self._move("fail")
             return [Use(next=False)]

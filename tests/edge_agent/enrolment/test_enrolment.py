@@ -15,6 +15,7 @@ import pytest
 
 from contract.enrolment import RETRY_AFTER_MAX_S
 from edge_agent.enrolment import attempt as enrolment
+from edge_agent.enrolment.child import ChildDesk
 from edge_agent.errors import MalformedError, RefusedError, SettingsError, UnavailableError
 from edge_agent.files import write_durably
 from edge_agent.link.identity import identity, mutual
@@ -208,6 +209,16 @@ def test_a_first_enrolment_waits_as_long_as_it_is_told(
         process.kill()
         process.communicate(timeout=10)
     assert 590 < failed["retry_in_s"] < 650
+
+
+async def test_a_running_agent_hears_when_to_ask_again(
+    settings: Settings, plane: ControlPlane, tmp_path: Path
+) -> None:
+    attempt(settings)
+    plane.busy, plane.retry_after = 1, "30"
+    with pytest.raises(UnavailableError, match="503") as busy:
+        await ChildDesk(written(settings, tmp_path)).renew(instead=False)
+    assert busy.value.after_s == 30
 
 
 def test_a_stranger_is_not_told_the_token(settings: Settings, plane: ControlPlane, tmp_path: Path) -> None:

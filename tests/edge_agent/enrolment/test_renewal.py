@@ -264,9 +264,11 @@ def test_a_busy_control_plane_is_asked_by_chance_and_not_before_it_has_said(afte
         ):
             began_s = core.deadline()
         core.handle(r.Failed(False, "busy", after_s), r.Moment(began_s, LIFE_S + began_s))
+        told_s = core.again_at
         while core.state != "asking":
             at_s = core.deadline()
             core.handle(r.TimePassed(), r.Moment(at_s, LIFE_S + at_s))
+        assert at_s == told_s
         moments.add(at_s - began_s)
     assert len(moments) == 50
     assert after_s <= min(moments) < max(moments) <= after_s + LIMITS.retry_s
