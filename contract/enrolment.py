@@ -16,6 +16,8 @@ BACKDATED_S = 86_400
 
 A certificate's life, of which two thirds are used before it is renewed, begins this long after `notBefore`.
 """
+RETRY_AFTER_MAX_S = 900.0
+"""A device that is told when to ask again (`Retry-After`) keeps to it, but to no more than this."""
 KINDS = ("kiosk", "recorder")
 
 _DEVICE_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

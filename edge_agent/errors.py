@@ -14,7 +14,11 @@ class RefusedError(AgentError):
 
 
 class UnavailableError(AgentError):
-    """The other side does not answer now; try again later."""
+    """The other side does not answer now; try again later, and `after_s` at the soonest if it said so."""
+
+    def __init__(self, sentence: str, *, after_s: float = 0.0) -> None:
+        super().__init__(sentence)
+        self.after_s = after_s
 
 
 class MalformedError(AgentError):

@@ -299,6 +299,7 @@ def _renewing(
         limits=Limits(
             renew_at_share=chosen.renew_at_share,
             renew_jitter_share=chosen.renew_jitter_share,
+            spread_s=chosen.spread_s,
             trial_s=chosen.trial_s,
             retry_s=chosen.retry_s,
             retry_max_s=chosen.retry_max_s,

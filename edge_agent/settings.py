@@ -131,14 +131,17 @@ class Certificate(_Section, frozen=True, kw_only=True):
 
     `key_file` (mode 0600) holds the key-encryption key; without one the device makes its own, in `data_dir`.
     A certificate is renewed once `renew_at_share` of its life and by chance up to `renew_jitter_share` more
-    are over. A new one that has not connected within `trial_s` is put back. After a failure it is tried again
-    within `retry_s`, twice as long after each further one, up to `retry_max_s`; who was refused waits
-    `refused_s`, and a new token is looked for each `token_look_s`.
+    are over. What many may want in one moment, as at the end of a certificate, each asks for by chance
+    within `spread_s`; a new token is asked with at once. A new certificate that has not connected within
+    `trial_s` is put back. After a failure it is tried again within `retry_s`, twice as long after each more,
+    up to `retry_max_s`; who was refused waits `refused_s`, and a new token is looked for each
+    `token_look_s`.
     """
 
     key_file: Path | None = None
     renew_at_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 2 / 3
     renew_jitter_share: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.05
+    spread_s: Seconds = 60.0
     trial_s: Seconds = 60.0
     retry_s: Seconds = 60.0
     retry_max_s: Seconds = 3600.0

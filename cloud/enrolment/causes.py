@@ -12,6 +12,7 @@ class Cause(StrEnum):
     ANOTHER_DEVICE = "another-device"
     WRONG_MEDIA_TYPE = "wrong-media-type"
     TOO_OFTEN = "too-often"
+    BUSY = "busy"
     NO_CERTIFICATE = "no-certificate"
     FOREIGN_CERTIFICATE = "foreign-certificate"
     UNKNOWN_CERTIFICATE = "unknown-certificate"
@@ -29,6 +30,7 @@ STATUS = {
     Cause.ANOTHER_DEVICE: 403,
     Cause.WRONG_MEDIA_TYPE: 415,
     Cause.TOO_OFTEN: 429,
+    Cause.BUSY: 503,
     Cause.NO_CERTIFICATE: 403,
     Cause.FOREIGN_CERTIFICATE: 403,
     Cause.UNKNOWN_CERTIFICATE: 403,
@@ -39,6 +41,9 @@ STATUS = {
     Cause.OUT_OF_SERVICE: 403,
 }
 """HTTP status of each cause."""
+
+RETRY_AFTER_S = {Cause.TOO_OFTEN: 900, Cause.BUSY: 15}
+"""When to ask again, for those causes that pass by themselves; devices add a wait by chance."""
 
 SAYS = {
     Cause.NOT_YET_VALID: "the certificate of {device} is not valid yet; look at the server's clock",

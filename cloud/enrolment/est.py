@@ -24,8 +24,9 @@ from cloud.database.models.enrolment import DeviceCertificate
 from cloud.database.writing import hold
 from cloud.enrolment import authority, members, pki, tokens
 from cloud.enrolment.authority import DEVICE_AGE, Authority, issuer_id, key_id
-from cloud.enrolment.causes import SAYS, Cause
+from cloud.enrolment.causes import RETRY_AFTER_S, SAYS, STATUS, Cause
 from cloud.enrolment.core import Purpose
+from cloud.enrolment.line import Line, LineFullError
 from cloud.enrolment.refusals import EnrolmentRefusedError, count
 from cloud.errors import MalformedError, RefusedError
 from cloud.web.listener import certificate as shown_certificate
@@ -123,9 +124,12 @@ class Desk:
         return certificate
 
 
-def router(desk: Desk, pki_dir: Path) -> APIRouter:
-    """The three operations of EST that a device needs, and the lists of what is revoked in `pki_dir`."""
-    routes = APIRouter()
+def router(desk: Desk, pki_dir: Path, line: Line | None = None) -> APIRouter:
+    """The three operations of EST that a device needs, and the lists of what is revoked in `pki_dir`.
+
+    `line` is where requests for certificates wait; one of its own where none is given.
+    """
+    routes, waits = APIRouter(), line or Line()
 
     @routes.get(EST_PREFIX + "/cacerts")
     @public
@@ -147,7 +151,7 @@ def router(desk: Desk, pki_dir: Path) -> APIRouter:
         def serve(body: bytes) -> x509.Certificate:
             return desk.enrol(*_credentials(request), body)
 
-        return await _serve(desk, request, serve)
+        return await _serve(desk, waits, request, serve)
 
     @routes.post(EST_PREFIX + "/simplereenroll")
     @public
@@ -162,24 +166,39 @@ def router(desk: Desk, pki_dir: Path) -> APIRouter:
                 )
             return desk.renew(shown, body)
 
-        return await _serve(desk, request, serve)
+        return await _serve(desk, waits, request, serve)
 
     return routes
 
 
-async def _serve(desk: Desk, request: Request, serve: Callable[[bytes], x509.Certificate]) -> Response:
+async def _serve(
+    desk: Desk, line: Line, request: Request, serve: Callable[[bytes], x509.Certificate]
+) -> Response:
     """Read the body, let `serve` sign, answer; every refusal is counted and says what to do."""
     try:
         media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media != MEDIA_REQUEST:
             raise EnrolmentRefusedError(Cause.WRONG_MEDIA_TYPE, f"send the request as {MEDIA_REQUEST}")
         body = await request.body()
-        certificate = await run_in_threadpool(serve, body)
+        async with line.turn():
+            certificate = await run_in_threadpool(serve, body)
+    except LineFullError as error:  # counted by the line, in memory
+        raise ProblemError(
+            STATUS[Cause.BUSY], str(error), code=Cause.BUSY, headers=_headers(Cause.BUSY)
+        ) from error
     except EnrolmentRefusedError as error:
         await run_in_threadpool(count, desk.sessions, error.cause, desk.now())
-        headers = CHALLENGE if error.status == 401 else None
-        raise ProblemError(error.status, str(error), code=error.cause, headers=headers) from error
+        raise ProblemError(
+            error.status, str(error), code=error.cause, headers=_headers(error.cause)
+        ) from error
     return _certificates(certificate)
+
+
+def _headers(cause: Cause) -> dict[str, str]:
+    """What is said beside a refusal: with what to come, or when."""
+    if cause in RETRY_AFTER_S:
+        return {"Retry-After": str(RETRY_AFTER_S[cause])}
+    return CHALLENGE if STATUS[cause] == 401 else {}
 
 
 def _check_pace(session: Session, device: str, now: datetime, within: timedelta) -> None:

@@ -82,6 +82,7 @@ CAUSES = {
     Cause.ANOTHER_DEVICE.value: N_("The request was for another device"),
     Cause.WRONG_MEDIA_TYPE.value: N_("The request was sent in another form"),
     Cause.TOO_OFTEN.value: N_("Too many certificates within a day"),
+    Cause.BUSY.value: N_("Too many asked at once"),
     Cause.NO_CERTIFICATE.value: N_("No certificate was shown"),
     Cause.FOREIGN_CERTIFICATE.value: N_("The certificate was of a foreign authority"),
     Cause.UNKNOWN_CERTIFICATE.value: N_("The certificate is of no device"),

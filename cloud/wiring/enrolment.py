@@ -11,6 +11,7 @@ from cloud.enrolment.door_mqtt import DoorMqtt
 from cloud.enrolment.drops import Drops
 from cloud.enrolment.est import Desk
 from cloud.enrolment.handshakes import Handshakes
+from cloud.enrolment.line import Line
 from cloud.enrolment.office import Office
 from cloud.enrolment.revocations import Revocations
 from cloud.jobs.service import Jobs
@@ -34,6 +35,7 @@ class Members:
     revocations: Revocations
     drops: Drops
     handshakes: Handshakes
+    line: Line
 
 
 def make(ground: Ground, jobs: Jobs) -> Members:
@@ -59,12 +61,13 @@ def make(ground: Ground, jobs: Jobs) -> Members:
         revocations=revocations,
         drops=Drops(ground.sessions, revocations, door, broker.root, ground.clock),
         handshakes=Handshakes(),
+        line=Line(),
     )
 
 
 def bootstrap_routers(ground: Ground, made: Members) -> list[APIRouter]:
     """What the bootstrap listener serves."""
-    return [est.router(made.desk, ground.settings.pki_dir)]
+    return [est.router(made.desk, ground.settings.pki_dir, made.line)]
 
 
 def pages_routers(made: Members) -> list[APIRouter]:
@@ -83,6 +86,7 @@ def chores(ground: Ground, made: Members, watch: Watch) -> list[Chore]:
         members.sweep(ground.sessions, ground.clock(), grace)
         made.revocations.publish(ground.clock())
         made.handshakes.store(ground.sessions, ground.clock())
+        made.line.store(ground.sessions, ground.clock())
 
     def write() -> None:
         now, office = ground.clock(), made.office

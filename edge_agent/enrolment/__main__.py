@@ -1,8 +1,9 @@
 """`python -m edge_agent.enrolment --settings FILE`: enrols this device and ends.
 
 With --renew it gets the next certificate into the spare slot and prints one line of JSON: `{"server_ms": …}`,
-or `{"reason": "unavailable" | "refused", "sentence": …}`; with --encrypt it puts plain keys under the vault's
-secret and prints `{"encrypted": 1}` or as above. Both are what a running agent asks of it.
+or `{"reason": "unavailable" | "refused", "sentence": …}`, with `after_s` where it is not to be tried before;
+with --encrypt it puts plain keys under the vault's secret and prints `{"encrypted": 1}` or as above. Both are
+what a running agent asks of it.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from edge_agent.enrolment.attempt import attempt, encrypt, renew
 from edge_agent.errors import AgentError, MalformedError, RefusedError, SettingsError, UnavailableError
 from edge_agent.link.identity import Wallet
 from edge_agent.link.membership import membership
-from edge_agent.link.reconnection import Lost, Reason, Reconnection, TimePassed
+from edge_agent.link.reconnection import CAP_S, Lost, Reason, Reconnection, TimePassed, Told
 from edge_agent.settings import Settings, load
 
 log = logging.getLogger("edge_agent.enrolment")
@@ -74,6 +75,9 @@ async def _enrol(settings: Settings, wallet: Wallet) -> None:
             await asyncio.to_thread(attempt, settings, wallet)
         except UnavailableError as error:
             reason, sentence = "unavailable", str(error)
+            if error.after_s:
+                wait = Told(error.after_s, error.after_s + CAP_S, valid_s=CAP_S)
+                waits.handle(wait, time.monotonic())
         except (RefusedError, MalformedError) as error:
             reason, sentence = "refused", str(error)
         else:
@@ -88,7 +92,7 @@ def _say(work: Callable[[], dict[str, object]]) -> None:
     try:
         told = work()
     except UnavailableError as error:
-        told = {"reason": "unavailable", "sentence": str(error)}
+        told = {"reason": "unavailable", "sentence": str(error), "after_s": error.after_s}
     except AgentError as error:
         told = {"reason": "refused", "sentence": str(error)}
     print(json.dumps(told))

@@ -152,6 +152,8 @@ def _in_place_of_next(settings: Settings, wallet: Wallet) -> int | None:
             own = keys.own_key(spare.key, wallet.vault.password())
             certificate, told = _renewed(settings, wallet, spare, own)
         except (RefusedError, UnavailableError) as second:  # TLS refuses some, which looks like no answer
+            if isinstance(second, UnavailableError) and second.after_s:
+                raise  # that was no TLS: it is only busy
             raise RefusedError(f"{error}; the next certificate is no help: {second}") from error
     else:
         wallet.clear_spare()

@@ -33,6 +33,7 @@ class Desk(Protocol):
 class _Told(msgspec.Struct):
     reason: str = ""
     sentence: str = ""
+    after_s: float = 0.0
     server_ms: int | None = None
 
 
@@ -53,5 +54,5 @@ class ChildDesk:
         if told.reason == "refused":
             raise RefusedError(told.sentence)
         if told.reason:
-            raise UnavailableError(told.sentence)
+            raise UnavailableError(told.sentence, after_s=told.after_s)
         return told

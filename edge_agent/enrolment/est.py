@@ -8,10 +8,10 @@ import binascii
 import json
 import ssl
 from collections.abc import Callable
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from urllib.parse import urlsplit
 
-from contract.enrolment import EST_PREFIX
+from contract.enrolment import EST_PREFIX, RETRY_AFTER_MAX_S
 from edge_agent.errors import MalformedError, RefusedError, UnavailableError
 from edge_agent.link.https import connect, server_ms
 
@@ -44,7 +44,8 @@ class EstClient:
         """`simpleenroll`: a certificate for the PKCS#10 `request` (DER); PKCS#7 in DER.
 
         Raises:
-            UnavailableError: no answer, or the server is in trouble; the same request may be sent again.
+            UnavailableError: no answer, or the server is in trouble or busy; the same request may be sent
+                again, after the time that it has told.
             RefusedError: the token was not taken, or the server is not the one that is trusted.
             MalformedError: the answer is no PKCS#7.
         """
@@ -83,15 +84,28 @@ class EstClient:
                 f"{self._url} does not answer: {error or type(error).__name__}; it is tried again"
             ) from error
         self.server_ms = server_ms(response.getheader("Date"))
-        _check(response.status, data, operation)
+        _check(response.status, data, operation, _after_s(response, self.server_ms))
         return _decoded(data, operation)
 
 
-def _check(status: int, data: bytes, operation: str) -> None:
+def _after_s(response: HTTPResponse, now_ms: int | None) -> float:
+    """`Retry-After` (RFC 9110, section 10.2.3), seconds or a date by the server's clock, in bounds."""
+    told = (response.getheader("Retry-After") or "").strip()
+    if told.isascii() and told.isdigit():
+        after_s = float(told[:9])
+    else:
+        at_ms = server_ms(told)
+        after_s = (at_ms - now_ms) / 1000 if at_ms is not None and now_ms is not None else 0.0
+    return min(max(after_s, 0.0), RETRY_AFTER_MAX_S)
+
+
+def _check(status: int, data: bytes, operation: str, after_s: float) -> None:
     if status == 200:
         return
     if status == 202 or status == 429 or status >= 500:
-        raise UnavailableError(f"{operation}: the control plane answered {status}; it is tried again")
+        raise UnavailableError(
+            f"{operation}: the control plane answered {status}; it is tried again", after_s=after_s
+        )
     said = _sentence(data)
     if status in (401, 403):
         what = "enrolment token" if operation == "simpleenroll" else "device's certificate"

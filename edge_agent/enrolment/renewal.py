@@ -18,10 +18,15 @@ So it is not removed, but shown in its turn when another is asked for.
 A connection stands longer than the certificate with which it was opened, while TLS takes that for no proof
 any more, which looks like no answer. So a proof that does not work is not asked for ever on one connection:
 the next identity connects anew, and one that is over is refused.
+
+Certificates that were issued together are due and end together, and whoever lost its trust lost it with all
+others. So whatever the device decides to ask by itself, it asks at a moment by chance (full jitter, as in
+`edge_agent.link.reconnection`). Only a new token is asked with at once: a person stands beside it and waits.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Protocol, assert_never
+from typing import Literal, Protocol, assert_never
 
 from contract.lifecycle import Machine
 from edge_agent.link.certificate import DAY_S, Life
@@ -51,6 +56,8 @@ TICK_S = 0.001
 
 Instant = float
 """Seconds of a clock that never jumps."""
+Urgency = Literal["none", "due", "ended"]
+"""What the clock alone says of the present certificate."""
 
 
 class Chance(Protocol):
@@ -74,6 +81,7 @@ class Limits:
 
     renew_at_share: float
     renew_jitter_share: float
+    spread_s: float
     trial_s: float
     retry_s: float
     retry_max_s: float
@@ -138,10 +146,14 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """The answer to any effect: it did not work. `refused`: somebody said no; asking again changes little."""
+    """The answer to any effect: it did not work. `refused`: somebody said no; asking again changes little.
+
+    `after_s`: whoever answered wants not to be asked again before so many seconds have passed.
+    """
 
     refused: bool
     sentence: str
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -235,6 +247,8 @@ class Renewal:
         """Failures since the cloud has last taken an identity of this device."""
         self.sentence = ""
         """The last of them; empty where there was none."""
+        self.again_at: Instant = now.instant
+        """When what failed last is tried again, if nobody brings a token before."""
         self._limits = limits
         self._chance = chance
         self._linked = self._was_refused = self._held = False
@@ -249,6 +263,9 @@ class Renewal:
         self._asked_at: Instant | None = None
         self._try_at = self._prove_at = self._look_at = self._trial_ends = now.instant
         self._due_s = self._due(found.life)
+        self._urgency: Urgency = "none"
+        self._due_at = now.instant
+        """With an urgency: the moment by chance at which something is done about it."""
         self._wake = now.instant
 
     @property
@@ -283,6 +300,7 @@ class Renewal:
                 self._update_on_trial = on_trial
             case _:
                 assert_never(event)
+        self._look_at_the_clock(now)
         if not effects and self._open is None:
             effects = self._further(now)
         effects = [*self._judge(now), *effects]
@@ -313,7 +331,7 @@ class Renewal:
         recently = self._asked_at is not None and now.instant < self._asked_at + self._limits.refused_s
         if self.state == "resting" and not recently:
             self.sentence = sentence
-            wanted = now.instant + self._chance.uniform(0, self._limits.retry_s)
+            wanted = now.instant + self._chance.uniform(0, self._limits.spread_s)
             self._ask_at = wanted if self._ask_at is None else min(self._ask_at, wanted)
         return []
 
@@ -352,19 +370,18 @@ class Renewal:
         self.sentence = event.sentence
         if isinstance(effect, Ask):
             self._move("refuse" if event.refused else "fail")
-            self._ask_at = now.instant + self._wait(event.refused, now)
+            self._ask_at = self.again_at = now.instant + event.after_s + self._wait(event.refused, now)
             self._look_at = now.instant + self._limits.token_look_s
         elif self.state == "proving":
             if isinstance(effect, Prove) and event.refused:
                 return self._go_back(event.sentence, now, refused=True)
             self._unproven += isinstance(effect, Prove)
-            self._prove_at = now.instant + self._wait(False, now)
+            self._prove_at = self.again_at = now.instant + self._wait(False, now)
         elif isinstance(effect, Chore):
-            self._chores[effect] = now.instant + self._wait(event.refused, now)
+            self._chores[effect] = self.again_at = now.instant + self._wait(event.refused, now)
             if isinstance(effect, Prove) and event.refused:
-                self._ask_at = (
-                    now.instant
-                )  # the cloud says that this identity is over: ask what is to be done
+                # The cloud says that this identity is over: ask what is to be done.
+                self._ask_at = now.instant + self._chance.uniform(0, self._limits.spread_s)
         return []
 
     def _go_back(self, sentence: str, now: Moment, *, refused: bool) -> list[Effect]:
@@ -373,7 +390,7 @@ class Renewal:
         self._trials += refused
         self._linked = False
         self.sentence = sentence
-        self._try_at = now.instant + self._wait(refused, now)
+        self._try_at = self.again_at = now.instant + self._wait(refused, now)
         if self._trials < TRIALS_MAX:
             self._move("fail")
             return [Use(next=False)]
@@ -381,14 +398,24 @@ class Renewal:
         self._trials, self._ask_at, self._spurned = 0, self._try_at, True
         return [Use(next=False)]
 
+    def _look_at_the_clock(self, now: Moment) -> None:
+        """What is due by the clock is due for many devices in one moment: each takes its own after it."""
+        urgency: Urgency = "none"
+        if self._ended(now):
+            urgency = "ended"
+        elif now.utc_s >= self._due_s and self._may_ask(now):
+            urgency = "due"
+        if urgency != self._urgency:
+            self._urgency = urgency
+            self._due_at = now.instant + self._chance.uniform(0, self._limits.spread_s)
+
     def _further(self, now: Moment) -> list[Effect]:
         """What is due though nothing has happened."""
         match self.state:
             case "resting" | "refused":
                 return self._chore(now) or self._asking(now)
             case "staged":
-                hopeless = self._was_refused or self._ended(now)
-                if now.instant >= self._try_at and (self._linked or hopeless):
+                if now.instant >= self._next_try():
                     return self._connect_with_next("try", now)
             case "trial":
                 if now.instant >= self._trial_ends:
@@ -419,17 +446,29 @@ class Renewal:
         return self._linked or not isinstance(chore, Prove)
 
     def _asking(self, now: Moment) -> list[Effect]:
-        if self._may_ask(now):
-            asked = self._ask_at is not None and now.instant >= self._ask_at
-            due = self._ask_at is None and (now.utc_s >= self._due_s or self._ended(now))
-            if asked or due:
-                self._move("ask")
-                self._asked_at = now.instant
-                return [Ask(self._spurned)]
-        if self.state == "refused" and now.instant >= self._look_at:
+        if self._may_ask(now) and now.instant >= self._next_ask(now):
+            self._move("ask")
+            self._asked_at = self._due_at = now.instant
+            return [Ask(self._spurned)]
+        if self._looks_for_token() and now.instant >= self._look_at:
             self._look_at = now.instant + self._limits.token_look_s
             return [LookForToken()]
         return []
+
+    def _next_ask(self, now: Moment) -> Instant:
+        if self._ask_at is not None:
+            return self._ask_at
+        return self._due_at if self._urgency != "none" else _when(self._due_s, now)
+
+    def _next_try(self) -> Instant:
+        """The next identity is tried where the present one connects, or will not any more."""
+        if self._linked or self._was_refused:
+            return self._try_at
+        return max(self._try_at, self._due_at) if self._urgency == "ended" else math.inf
+
+    def _looks_for_token(self) -> bool:
+        """Whether a person may stand beside a device that waits for its moment."""
+        return self.state == "refused" or self._ask_at is not None or self._urgency == "ended"
 
     def _may_ask(self, now: Moment) -> bool:
         """While an update is on trial the identity stays where the version before looks for it."""
@@ -471,11 +510,11 @@ class Renewal:
                 case "resting" | "refused":
                     at += [due for chore, due in self._chores.items() if self._may(chore)]
                     if self._may_ask(now):
-                        at.append(_when(self._due_s, now) if self._ask_at is None else self._ask_at)
-                    if self.state == "refused":
+                        at.append(self._next_ask(now))
+                    if self._looks_for_token():
                         at.append(self._look_at)
                 case "staged":
-                    at += [self._try_at] if self._linked or self._was_refused or self._ended(now) else []
+                    at.append(self._next_try())
                 case "trial":
                     at.append(self._trial_ends)
                 case "proving":

@@ -183,7 +183,7 @@ class Renewing:
                 case _:
                     assert_never(effect)
         except UnavailableError as error:
-            return r.Failed(False, str(error))
+            return r.Failed(False, str(error), error.after_s)
         except AgentError as error:
             return r.Failed(True, str(error))
         return None
@@ -240,7 +240,7 @@ class Renewing:
         return None if found is None else (found.st_mtime_ns, found.st_ino)
 
     def _log_failure(self, failed: r.Failed) -> None:
-        wait_s = round(max(0.0, self._core.deadline() - time.monotonic()), 1)
+        wait_s = round(max(0.0, self._core.again_at - time.monotonic()), 1)
         extra = {"reason": "refused" if failed.refused else "unavailable", "sentence": failed.sentence}
         log.warning("certificate_not_renewed", extra=extra | {"looks_again_in_s": wait_s})
 

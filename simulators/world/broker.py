@@ -144,10 +144,9 @@ class Broker:
         wires = Wire(self._clock, self._faults), Wire(self._clock, self._faults)
         return Connection(device, will, receive, down, taken, unheard, *wires, shown)
 
-    def dial(self, connection: Connection, established: Action, *, asked: bool = False) -> None:
-        """Connect in a moment, or tell `connection.down`; `asked`: another event has set the moment."""
-        if not asked:
-            self.dials.append((self._clock.now, connection.device))
+    def dial(self, connection: Connection, established: Action) -> None:
+        """Connect in a moment, or tell `connection.down`."""
+        self.dials.append((self._clock.now, connection.device))
 
         def answer() -> None:
             if connection.dead:

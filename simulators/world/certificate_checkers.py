@@ -1,6 +1,6 @@
 """What must hold of certificates in every world: each checker one sentence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from edge_agent.enrolment.renewal import TRIALS_MAX
 from simulators.world.clock import START
@@ -57,6 +57,20 @@ def certificates_are_few(scene: Scene) -> Iterator[str]:
             yield f"{certificates.name} got {len(mine)} certificates"
 
 
+def in_step(done: Iterable[tuple[float, str]], what: str) -> Iterator[str]:
+    """A sentence for each two devices that have done it in one moment; `done` says when, and who."""
+    devices: dict[float, str] = {}
+    for at, device in done:
+        other = devices.setdefault(at, device)
+        if other != device:
+            yield f"{other} and {device} {what} together at {at:.3f} s"
+
+
+def nobody_asks_in_step(scene: Scene) -> Iterator[str]:
+    """No two devices ask for a certificate at the very same moment, whatever has ended for both."""
+    yield from in_step(scene.cloud.asked, "asked for certificates")
+
+
 def refused_are_given_up(scene: Scene) -> Iterator[str]:
     """A certificate that the broker does not take is given up after a few trials in a life of the agent."""
     starts = {certificates.name: certificates.starts for certificates in scene.certificates}
@@ -72,6 +86,7 @@ ALWAYS: tuple[Checker, ...] = (
     proofs_are_connections,
     chosen_are_proven,
     certificates_are_few,
+    nobody_asks_in_step,
     refused_are_given_up,
 )
 

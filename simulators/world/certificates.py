@@ -23,6 +23,7 @@ A = TypeVar("A")
 LIMITS = r.Limits(
     renew_at_share=2 / 3,
     renew_jitter_share=0.05,
+    spread_s=20,
     trial_s=30,
     retry_s=20,
     retry_max_s=120,
@@ -153,7 +154,8 @@ class Certificates:
             staged=self.next is not None,
             leftover=pointer.spare_is_old,
         )
-        self._core = r.Renewal(found, LIMITS, self._chance, self._now())
+        limits = LIMITS if device.plant.spreads_requests else replace(LIMITS, spread_s=0.0)
+        self._core = r.Renewal(found, limits, self._chance, self._now())
         self._arm()
 
     def _now(self) -> r.Moment:

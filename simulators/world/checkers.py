@@ -212,11 +212,7 @@ def nobody_fights(scene: Scene) -> Iterator[str]:
 
 def nobody_dials_in_step(scene: Scene) -> Iterator[str]:
     """No two devices dial at the very same moment, whatever they lost together."""
-    devices: dict[float, str] = {}
-    for at, device in scene.broker.dials:
-        other = devices.setdefault(at, device)
-        if other != device:
-            yield f"{other} and {device} dialed together at {at:.3f} s"
+    yield from certificate_checkers.in_step(scene.broker.dials, "dialed")
 
 
 def wills_speak_for_themselves(scene: Scene) -> Iterator[str]:

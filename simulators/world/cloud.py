@@ -109,6 +109,8 @@ class Cloud:
         self._reckoned_at, self._reckoned = 0.0, START
         self.db = Database()
         self.payments = Payments()
+        self.asked: list[tuple[float, str]] = []
+        """Every request for a certificate: when it was sent, and by whom."""
         self.captions = CloudCaptions(
             plant, self._queue_sitting, lambda: self.now, waiting=self._waiting, cancel=self._canceled
         )
@@ -244,6 +246,7 @@ class Cloud:
                 return Renewed(found, self._told_ms)
             return Renewed(Refused(found), self._told_ms) if is_final(found) else None
 
+        self.asked.append((self._clock.now, device))
         self._serve(device, serve, answer)
 
     def prove(self, device: str, shown: Certificate, answer: Callable[[Proven | None], None]) -> None:

@@ -94,7 +94,6 @@ class Device:
         self.life = 0
         self.boot = ""
         self.connections = 0
-        self._redials = False
         self.resuming = False
         self.wall = Wall(self.clock, self.faults)
         self.dropped = 0
@@ -143,16 +142,23 @@ class Device:
         try:
             action()
         except PowerCutError:
-            self.cuts += 1
-            self.trace(self.name, "POWER CUT")
-            if self._connection is not None:
-                # What the socket had not sent went with the memory; what it had sent is on its way.
-                all_lost = self.power.cut_after is not None or self.faults.rng.random() < 0.5
-                self._connection.unsent = all_lost
-                self.broker.cut(self._connection, device_knows=True)
-            self._off()
-            self.disk.power_lost(self.faults)
-            self.clock.later(self.faults.rng.uniform(OFF_MIN_S, OFF_MAX_S), self.switch_on)
+            self.lose_power()
+
+    def lose_power(self, off_s: float | None = None) -> None:
+        """The power goes, for `off_s` or a while by chance; nothing where it is away already."""
+        if not self.on:
+            return
+        self.cuts += 1
+        self.trace(self.name, "POWER CUT")
+        if self._connection is not None:
+            # What the socket had not sent went with the memory; what it had sent is on its way.
+            all_lost = self.power.cut_after is not None or self.faults.rng.random() < 0.5
+            self._connection.unsent = all_lost
+            self.broker.cut(self._connection, device_knows=True)
+        self._off()
+        self.disk.power_lost(self.faults)
+        away_s = self.faults.rng.uniform(OFF_MIN_S, OFF_MAX_S) if off_s is None else off_s
+        self.clock.later(away_s, self.switch_on)
 
     def later(self, delay_s: float, action: Action) -> None:
         """Do `action` in a while, if the agent still lives then."""
@@ -439,14 +445,12 @@ class Device:
         if shown is None and self.shows is not None:
             self.clock.later(NOTICED_S, lambda: connection.down("unavailable"))
         else:
-            self.broker.dial(connection, lambda: mine(self._up), asked=self._redials)
+            self.broker.dial(connection, lambda: mine(self._up))
 
     def redial(self) -> None:
         """`Link.redial`: connect anew at once; nothing more is heard of the connection before."""
         was_up = self.reconnection.state == "up"
-        self._redials = True
         self.tell_reconnection(r.Asked())
-        self._redials = False
         self.tell_outbox(o.Disconnected())
         self.tell_jobs(j.Disconnected())
         if was_up:

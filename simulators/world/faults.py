@@ -44,6 +44,7 @@ class Fault(StrEnum):
     RECOGNISER_DEATH = "recogniser-death"
     MICROPHONE_LOSS = "microphone-loss"
     WRONG_ISSUER = "wrong-issuer"
+    BLACKOUT = "blackout"
 
 
 class Kind(StrEnum):
@@ -117,6 +118,12 @@ MODELS: dict[Fault, Model] = {
         Kind.CHANCE,
         (0.5, 1.0),
         2,
+    ),
+    Fault.BLACKOUT: Model(
+        "The power of every device goes in one moment, and comes back in one, minutes later.",
+        Kind.INTERVAL_S,
+        (300.0,),
+        4,
     ),
 }
 

@@ -53,6 +53,7 @@ class Plant:
     gives_certificates_up: bool = True
     shows_next: bool = True
     believes_cloud_time: bool = True
+    spreads_requests: bool = True
     tells_of_changes: bool = True
     applies_deltas: bool = False
 
@@ -400,6 +401,7 @@ PLANTS: dict[str, Planted] = {
     "proves-by-any-link": Planted(Plant(proves_by_any_link=True), ()),
     "shows-no-next": Planted(Plant(shows_next=False), ((F.POWER_CUT_AT_WORK, F.PARTITION),)),
     "tries-for-ever": Planted(Plant(gives_certificates_up=False), ((F.WRONG_ISSUER,),)),
+    "asks-at-once": Planted(Plant(spreads_requests=False), ((F.BLACKOUT,),)),
     "believes-own-clock": Planted(Plant(believes_cloud_time=False), ((F.CLOCK_STEP,),)),
     "keeps-no-settings": Planted(KeepsNothing(), ()),
     "applies-deltas": Planted(Plant(applies_deltas=True), ((F.REORDERING,),)),

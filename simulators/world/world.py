@@ -204,6 +204,7 @@ class World:
 
     def _break_things(self) -> None:
         self._sometimes(Fault.BROKER_KILL, self.broker.kill)
+        self._sometimes(Fault.BLACKOUT, self._black_out)
         for device in self.devices:
             self._sometimes(Fault.PARTITION, lambda name=device.name: self._part(name))  # type: ignore[misc]  # mypy types no defaults of lambdas
             self._sometimes(Fault.CLOCK_STEP, lambda wall=device.wall: wall.step())  # type: ignore[misc]  # the same
@@ -240,6 +241,11 @@ class World:
 
     def _away_s(self, fault: Fault) -> float:
         return self.faults.stream(fault).uniform(AWAY_MIN_S, AWAY_MAX_S)
+
+    def _black_out(self) -> None:
+        back_s = self.faults.stream(Fault.BLACKOUT).uniform(60, 400)
+        for device in self.devices:
+            device.lose_power(back_s)
 
     def _part(self, device: str) -> None:
         self.broker.cut_off(device)

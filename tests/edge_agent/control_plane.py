@@ -34,6 +34,8 @@ class ControlPlane:
         """Another common name than the one that was asked for: a control plane that makes mistakes."""
         self.busy = 0
         """Answers with 503 that come first."""
+        self.retry_after: str | None = None
+        """What those say of when to ask again."""
         self.issuer = authority
         """Who signs devices; another one is taken by nobody."""
         self.revoked: set[str] = set()
@@ -99,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _enrol(self, body: bytes) -> None:
         if self.plane.busy > 0:
             self.plane.busy -= 1
-            self._problem(503, "later")
+            self._later()
             return
         scheme, _, encoded = self.headers.get("Authorization", "").partition(" ")
         device, _, token = base64.b64decode(encoded).decode().partition(":")
@@ -116,9 +118,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.plane.revoked.discard(device)
         self._certificates([self.plane.issuer.device(key, self.plane.issue_for or device)])
 
+    def _later(self) -> None:
+        self.send_response(503)
+        if self.plane.retry_after is not None:
+            self.send_header("Retry-After", self.plane.retry_after)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
     def _renew(self, body: bytes) -> None:
         if self._peer() in self.plane.revoked or self._shown().serial_number in self.plane.replaced:
             self._problem(403, "this certificate was revoked; enrol the device again with a new token")
+            return
+        if self.plane.busy > 0:
+            self.plane.busy -= 1
+            self._later()
             return
         request = x509.load_der_x509_csr(base64.b64decode(body))
         assert request.is_signature_valid

@@ -247,7 +247,7 @@ class Street:
             f'device_url = "https://localhost:{ports["device"]}"\n'
             f'ca_file = "{self.plane.data / "pki" / "ca.pem"}"\n'
             "[telemetry]\nperiod_s = 0.2\n[outbox]\ndeclare_every_s = 1.0\nreserve_every_s = 1.0\n"
-            "[certificate]\nrefused_s = 0.5\nretry_s = 0.5\ntoken_look_s = 0.2\n"
+            "[certificate]\nspread_s = 0.5\nrefused_s = 0.5\nretry_s = 0.5\ntoken_look_s = 0.2\n"
         )
 
 

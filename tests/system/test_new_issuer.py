@@ -15,7 +15,7 @@ from tests.cloud.mosquitto import PROGRAM as MOSQUITTO
 from tests.conformance.things import AGENT, DEADLINE_S, ROOT, Process, Things, _cloud, start
 
 DEVICE = "kiosk-01"
-HASTE = "[certificate]\nretry_s = 0.2\n"
+HASTE = "[certificate]\nspread_s = 0.2\nretry_s = 0.2\n"
 
 
 @pytest.fixture

@@ -176,7 +176,9 @@ def test_a_device_that_asks_in_a_loop_is_slowed_down(
     technician.enrol(bootstrap_port, token)
     for status in (200, 429):
         data = technician.request(NAME, key="next.pem")
-        assert technician.est(bootstrap_port, "simplereenroll", *HERE, data=data).status == status
+        answer = technician.est(bootstrap_port, "simplereenroll", *HERE, data=data)
+        assert answer.status == status
+    assert "retry-after: 900" in answer.headers.lower()
 
 
 def test_a_revoked_device_cannot_renew(technician, bootstrap_port, token, sessions, now):

@@ -15,6 +15,7 @@ LIFE_S = 30 * DAY_S
 LIMITS = r.Limits(
     renew_at_share=2 / 3,
     renew_jitter_share=0.05,
+    spread_s=60,
     trial_s=60,
     retry_s=60,
     retry_max_s=3600,

@@ -1,5 +1,6 @@
 """Enrolment against a server with one-time tokens: nothing is lost, and a sentence says what to do."""
 
+import json
 import os
 import ssl
 import stat
@@ -12,7 +13,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from contract.enrolment import RETRY_AFTER_MAX_S
 from edge_agent.enrolment import attempt as enrolment
+from edge_agent.enrolment.child import ChildDesk
 from edge_agent.errors import MalformedError, RefusedError, SettingsError, UnavailableError
 from edge_agent.files import write_durably
 from edge_agent.link.identity import identity, mutual
@@ -167,6 +170,57 @@ def test_a_busy_control_plane_is_unavailable(settings: Settings, plane: ControlP
     attempt(settings)
 
 
+@pytest.mark.parametrize(
+    ("told", "after_s"),
+    [
+        (None, 0),
+        ("30", 30),
+        (" 5 ", 5),
+        ("99999999999999999999", RETRY_AFTER_MAX_S),
+        ("Fri, 27 Nov 2026 17:00:40 GMT", 40),
+        ("Fri, 27 Nov 2026 16:00:00 GMT", 0),
+        ("-5", 0),
+        ("soon", 0),
+    ],
+)
+def test_a_busy_control_plane_says_when_to_ask_again(
+    settings: Settings, plane: ControlPlane, told: str | None, after_s: float
+) -> None:
+    plane.busy, plane.retry_after, plane.date = 1, told, "Fri, 27 Nov 2026 17:00:00 GMT"
+    with pytest.raises(UnavailableError) as busy:
+        attempt(settings)
+    assert busy.value.after_s == after_s
+
+
+def test_a_first_enrolment_waits_as_long_as_it_is_told(
+    settings: Settings, plane: ControlPlane, tmp_path: Path
+) -> None:
+    plane.busy, plane.retry_after = 1, "600"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge_agent.enrolment", "--settings", str(written(settings, tmp_path))],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        failed = next(told for told in map(json.loads, process.stderr) if told["event"] == "enrolment_failed")
+    finally:
+        process.kill()
+        process.communicate(timeout=10)
+    assert 590 < failed["retry_in_s"] < 650
+
+
+async def test_a_running_agent_hears_when_to_ask_again(
+    settings: Settings, plane: ControlPlane, tmp_path: Path
+) -> None:
+    attempt(settings)
+    plane.busy, plane.retry_after = 1, "30"
+    with pytest.raises(UnavailableError, match="503") as busy:
+        await ChildDesk(written(settings, tmp_path)).renew(instead=False)
+    assert busy.value.after_s == 30
+
+
 def test_a_stranger_is_not_told_the_token(settings: Settings, plane: ControlPlane, tmp_path: Path) -> None:
     rogue = tmp_path / "rogue.pem"
     rogue.write_bytes(Authority("Rogue").pem)
@@ -201,18 +255,24 @@ def test_the_program_tells_by_its_exit_code(
     settings: Settings, tmp_path: Path, token: str, code: int, said: str
 ) -> None:
     token_file(settings).write_text(token)
-    file = tmp_path / "agent.toml"
+    file = written(settings, tmp_path)
+    words = [sys.executable, "-m", "edge_agent.enrolment", "--once", "--settings", str(file)]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == code, ended.stderr
+    assert said in ended.stderr
+    assert "secret" not in ended.stderr
+
+
+def written(settings: Settings, folder: Path) -> Path:
+    """The settings as the program reads them."""
+    file = folder / "agent.toml"
     file.write_text(
         f'device = "{DEVICE}"\nkind = "kiosk"\nsite = "center"\ndata_dir = "{settings.data_dir}"\n'
         f'token_file = "{settings.token_file}"\n[broker]\nhost = "localhost"\n[cloud]\n'
         f'bootstrap_url = "{settings.cloud.bootstrap_url}"\ndevice_url = "{settings.cloud.device_url}"\n'
         f'ca_file = "{settings.cloud.ca_file}"\n'
     )
-    words = [sys.executable, "-m", "edge_agent.enrolment", "--once", "--settings", str(file)]
-    ended = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == code, ended.stderr
-    assert said in ended.stderr
-    assert "secret" not in ended.stderr
+    return file
 
 
 def _replace(settings: Settings, **changes: object) -> Settings:

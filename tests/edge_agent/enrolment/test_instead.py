@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 
 from edge_agent.enrolment.attempt import attempt, renew
-from edge_agent.errors import RefusedError
+from edge_agent.errors import RefusedError, UnavailableError
 from edge_agent.link.identity import Identity, Wallet, mutual
 from edge_agent.link.membership import membership
 from edge_agent.settings import Broker, Cloud, Settings
@@ -94,6 +94,19 @@ def test_nothing_is_removed_as_long_as_nothing_is_given(
     plane.replaced.discard(before[1])
     renew(settings, wallet, instead=True)
     assert serial(wallet.spare) != before[1]
+
+
+def test_a_busy_control_plane_is_no_refusal_of_the_next_one(
+    settings: Settings, wallet: Wallet, plane: ControlPlane
+) -> None:
+    plane.replaced.add(serial(wallet.current))
+    plane.busy, plane.retry_after = 1, "7"
+    with pytest.raises(UnavailableError) as busy:
+        renew(settings, wallet, instead=True)
+    assert busy.value.after_s == 7
+    before = serial(wallet.spare)
+    renew(settings, wallet, instead=True)
+    assert serial(wallet.spare) != before
 
 
 def test_a_foreign_one_is_no_reason_to_wait_for_the_network(

@@ -195,8 +195,83 @@ def test_a_clock_that_was_ahead_releases_the_link_again() -> None:
     core = r.Renewal(r.Found(life=Life(0, LIFE_S), proven=True), LIMITS, random.Random(1), r.Moment(0, 0))
     ahead = r.Moment(10, LIFE_S + 1)
     effects = core.handle(r.TimePassed(), ahead)
-    assert [type(effect) for effect in effects] == [r.Hold, r.Ask]
-    assert core.handle(r.Failed(False, "no answer"), r.Moment(11, DAY_S)) == [r.Release()]
+    assert [type(effect) for effect in effects] == [r.Hold, r.LookForToken]
+    assert core.handle(r.TimePassed(), r.Moment(11, DAY_S)) == [r.Release()]
+    assert core.deadline() > 100, "what was not due is not asked for"
+
+
+def asked_at(seed: int, found: r.Found, start_s: float) -> float:
+    """Seconds until a device that starts then asks, or tries what it has."""
+    core = r.Renewal(found, LIMITS, random.Random(seed), r.Moment(0, start_s))
+    while True:
+        now = r.Moment(core.deadline(), start_s + core.deadline())
+        effects = core.handle(r.TimePassed(), now)
+        if any(isinstance(effect, r.Ask | r.Use) for effect in effects):
+            return now.instant
+
+
+@pytest.mark.parametrize("staged", [False, True], ids=["asks", "tries the next one"])
+@pytest.mark.parametrize(
+    "start_s", [LIFE_S - 3600, LIFE_S + DAY_S, LAST_DUE_S + DAY_S], ids=["ends", "ended", "overdue"]
+)
+def test_devices_whose_certificates_end_together_ask_at_moments_by_chance(
+    start_s: float, staged: bool
+) -> None:
+    waits_for_the_end = staged and start_s < LIFE_S
+    first_s = LIFE_S - start_s if waits_for_the_end else 0.0
+    found = r.Found(life=Life(-DAY_S, LIFE_S), proven=True, staged=staged)
+    moments = sorted(asked_at(seed, found, start_s) - first_s for seed in range(200))
+    assert len(set(moments)) == 200
+    assert 0 <= moments[0] < moments[-1] <= LIMITS.spread_s
+    in_a_tenth = max(sum(at <= each < at + LIMITS.spread_s / 10 for each in moments) for at in moments)
+    assert in_a_tenth < 50, "full jitter: of 200 devices about 20 ask in a tenth of the time"
+
+
+def test_a_device_on_a_bench_asks_at_once_with_a_new_token() -> None:
+    kiosk = device()
+    kiosk.cloud.revoke(1)
+    kiosk.now_s = LIFE_S + 100 * DAY_S
+    kiosk.token = True
+    kiosk.boot()
+    kiosk.run(kiosk.now_s)
+    assert kinds(kiosk)[:2] == ["Hold", "Ask"]
+    kiosk.run(kiosk.now_s + 5)
+    assert (kiosk.disk.current, kiosk.connected) == (2, True)
+
+
+def test_a_token_that_comes_during_the_wait_ends_it() -> None:
+    kiosk = device()
+    kiosk.now_s = LIFE_S + 100 * DAY_S
+    kiosk.boot()
+    kiosk.run(kiosk.now_s)
+    assert kinds(kiosk) == ["Hold"]
+    kiosk.token = True
+    kiosk.run(kiosk.now_s + LIMITS.token_look_s)
+    assert kinds(kiosk)[:2] == ["Hold", "Ask"]
+
+
+@pytest.mark.parametrize("after_s", [0.0, 300.0])
+def test_a_busy_control_plane_is_asked_by_chance_and_not_before_it_has_said(after_s: float) -> None:
+    moments = set()
+    for seed in range(50):
+        found = r.Found(life=Life(-DAY_S, LIFE_S), proven=True)
+        core = r.Renewal(found, LIMITS, random.Random(seed), r.Moment(0, LIFE_S))
+        core.handle(r.TimePassed(), r.Moment(0, LIFE_S))
+        began_s = core.deadline()
+        while not any(
+            isinstance(effect, r.Ask)
+            for effect in core.handle(r.TimePassed(), r.Moment(began_s, LIFE_S + began_s))
+        ):
+            began_s = core.deadline()
+        core.handle(r.Failed(False, "busy", after_s), r.Moment(began_s, LIFE_S + began_s))
+        told_s = core.again_at
+        while core.state != "asking":
+            at_s = core.deadline()
+            core.handle(r.TimePassed(), r.Moment(at_s, LIFE_S + at_s))
+        assert at_s == told_s
+        moments.add(at_s - began_s)
+    assert len(moments) == 50
+    assert after_s <= min(moments) < max(moments) <= after_s + LIMITS.retry_s
 
 
 def story(cut_at: int | None) -> Device:

@@ -79,8 +79,8 @@ class Place:
             f'[broker]\nhost = "localhost"\nport = {self.broker.port}\nack_timeout_s = 1.0\n'
             f'[cloud]\nbootstrap_url = "{self.plane.url}"\ndevice_url = "{self.plane.url}"\n'
             f'ca_file = "{self.folder / "ca.pem"}"\n[telemetry]\nperiod_s = 0.2\n'
-            f"[certificate]\nrenew_at_share = {share}\nrenew_jitter_share = 0.0\ntrial_s = 10.0\n"
-            "retry_s = 0.5\nretry_max_s = 1.0\nrefused_s = 0.5\ntoken_look_s = 0.2\n"
+            f"[certificate]\nrenew_at_share = {share}\nrenew_jitter_share = 0.0\nspread_s = 0.5\n"
+            "trial_s = 10.0\nretry_s = 0.5\nretry_max_s = 1.0\nrefused_s = 0.5\ntoken_look_s = 0.2\n"
         )
 
 
@@ -151,7 +151,7 @@ async def test_certificates_change_under_load_and_not_one_message_is_lost(place:
         api=DeviceHttps(place.plane.url, member.wallet, 5, times.told),
         desk=ChildDesk(place.file),
         token_file=place.token,
-        limits=Limits(SHARE, 0.0, chosen.trial_s, 0.5, 1.0, 0.5, 0.2),
+        limits=Limits(SHARE, 0.0, 0.5, chosen.trial_s, 0.5, 1.0, 0.5, 0.2),
         chance=random.Random(1),
         utc_s=times.utc_s,
         told_time=times.told,
