@@ -23,8 +23,8 @@ from simulators.world.recorder import WORD_MS, date_ms, said
 from simulators.world.scene import Checker, Scene
 from simulators.world.updates import FIRST_VERSION
 
-DATED_MS_MAX = 24_500
-"""A line's dates are so near its words: 8 s of a line, 1 s of a timestamp, 15 s of an answer's way."""
+DATED_MS_MAX = 9_500
+"""A line's dates are so near its words: 8 s of a line, 1 s of a timestamp; and an answer's way."""
 DATE_MS_MAX = 100
 """A sample's date is so near its moment: offsets are rounded, and a boot's beginning is too."""
 BACK_MS_MAX = int((TAKEN_OVER_MAX_S + 60) * 1000)
@@ -172,15 +172,21 @@ def revisions_grow(scene: Scene) -> Iterator[str]:
             yield f"{session} line {segment} was shown in revisions {revisions}"
 
 
+def _dated_ms_max(scene: Scene) -> int:
+    """A request waits at the broker while the control plane is away, and its answer tells the time."""
+    return DATED_MS_MAX + max((each.answer_ms_max for each in scene.devices), default=0)
+
+
 def lines_are_dated(scene: Scene) -> Iterator[str]:
     """A line was said neither before nor after its dates, and not long after or before them."""
+    near_ms = _dated_ms_max(scene)
     for segment in scene.cloud.captions.lines.values():
         opened_at = scene.cloud.captions.sittings[segment.session].opened_at
         assert opened_at is not None
         since, until = date_ms(segment, int(opened_at.timestamp() * 1000))
         times = list(said(segment.text))
         first, last = times[0], times[-1] + WORD_MS
-        if not (first - DATED_MS_MAX <= since <= first and last <= until <= last + DATED_MS_MAX):
+        if not (first - near_ms <= since <= first and last <= until <= last + near_ms):
             yield f"{segment.session} line {segment.segment} of {first}..{last} is dated {since}..{until} ms"
 
 
@@ -408,6 +414,7 @@ def finals_arrive(scene: Scene) -> Iterator[str]:
 
 def floor_is_told(scene: Scene) -> Iterator[str]:
     """Who took or gave back the floor is stored with its moment, or as early as its sound is placed."""
+    near_ms = _dated_ms_max(scene)
     for recorder in scene.recorders:
         dates: dict[tuple[str, bool], list[int]] = {}
         for event in scene.cloud.db.floor:
@@ -416,8 +423,8 @@ def floor_is_told(scene: Scene) -> Iterator[str]:
             at = int(opened_at.timestamp() * 1000) - START_MS + event.at_ms
             dates.setdefault((event.seat, event.action is FloorAction.TAKEN), []).append(at)
         for turn, true_ms in recorder.recording.turns.items():
-            back_ms = math.inf if turn in recorder.recording.bounded else DATED_MS_MAX
-            if not any(true_ms - back_ms <= at <= true_ms + DATED_MS_MAX for at in dates.get(turn, ())):
+            back_ms = math.inf if turn in recorder.recording.bounded else near_ms
+            if not any(true_ms - back_ms <= at <= true_ms + near_ms for at in dates.get(turn, ())):
                 yield f"{recorder.name}: {turn} of {true_ms} ms is dated {dates.get(turn)}"
 
 

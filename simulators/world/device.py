@@ -109,6 +109,8 @@ class Device:
         """What a full disk did not delete, and whether it is dropped; it is deleted with the next write."""
         self.true_ms: dict[Key, int] = {}
         """When each sample was really taken."""
+        self.answer_ms_max = 0
+        """The longest way of an answer that told the time, with its request's."""
         self._pending: tuple[DroppedRange, ...] = ()
         self._dated = False
         self.overruled: set[j.Key] = set()
@@ -213,7 +215,7 @@ class Device:
         self._pending = self.outbox.pending
         self.reconnection = r.Reconnection(self.plant.chance(self.faults.rng), self.now)
         entries = list(self.disk.entries.values())
-        self._server_clock = ServerClock()
+        self._server_clock, self._asked_at = ServerClock(), self.clock.now
         self.jobs = j.Jobs(f"{self.boot}-{self.life}", frozenset(self.operations), entries, UNSTOPPABLE)
         self._arm_reconnection()
         for row in kept:
@@ -495,6 +497,7 @@ class Device:
     def _hear_time(self, token: str, timestamp_s: int) -> None:
         now = self._server_clock.answered(token, timestamp_s, self.clock.now)
         if now is not None:
+            self.answer_ms_max = max(self.answer_ms_max, int((self.clock.now - self._asked_at) * 1000) + 1)
             for hear in self.on_time:
                 hear(now)
 
@@ -541,6 +544,7 @@ class Device:
         match effect:
             case j.Ask(token):
                 self._server_clock.ask(token, self.clock.now)
+                self._asked_at = self.clock.now
                 self.publish("start-next", {}, token)
             case j.Look((job, number), token):
                 look = Request(client_token=token, execution_number=number, include_job_document=False)

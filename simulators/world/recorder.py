@@ -81,7 +81,7 @@ class Recorder:
         self._began_ms = 0
         self._behind_ms = 0
         self.recording = Recording(RATE_HZ, device.plant, self._about_to, self._send_floor)
-        self._believes = ""
+        self._believes, self._believes_since_ms = "", 0
         self._captioner = c.Captioner(device.disk.load(), ("sq",), RATE_HZ)
         device.on_start.append(self._start)
         device.on_time.append(self._hear_time)
@@ -128,27 +128,29 @@ class Recorder:
             self._device.trace(self._device.name, "sittings damaged: nothing is heard until told again")
             memory = self._device.disk.load()
         self._captioner = c.Captioner(memory, ("sq",), RATE_HZ)
+        self._believes = ""
         self._believe(memory)
         self.recording.start(self._device.now)
         self._tell(c.Started())
-        self._record(self._now_ms, was_open=False)
+        self._record(self._now_ms)
         self._take_turns(1)
         self._believe_wall_clock()
 
     def _believe(self, memory: Memory) -> None:
-        self._believes = memory.sittings[-1].told.state if memory.sittings else ""
+        before, self._believes = self._believes, memory.sittings[-1].told.state if memory.sittings else ""
+        if self._believes != before:
+            self._believes_since_ms = self._now_ms
 
-    def _record(self, since_ms: int, *, was_open: bool) -> None:
+    def _record(self, since_ms: int) -> None:
         """Hand on the sound of each block, for as long as the agent lives."""
 
         def block() -> None:
-            until_ms, is_open = self._now_ms, self._believes == c.OPEN
+            until_ms = self._now_ms
             if self.microphone.on and not self.microphone.deaf(since_ms, until_ms):
                 position = self._position - (until_ms - since_ms)
-                self.recording.hear(
-                    position, (since_ms, until_ms), self._device.now, must=was_open and is_open
-                )
-            self._record(until_ms, was_open=is_open)
+                must = self._believes == c.OPEN and self._believes_since_ms < since_ms
+                self.recording.hear(position, (since_ms, until_ms), self._device.now, must=must)
+            self._record(until_ms)
 
         self._device.later(BLOCK_MS / 1000, block)
 
