@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import ParamSpec, TypeVar
 
 from contract import telemetry
 from contract.messages import Lane
@@ -15,10 +16,24 @@ from edge_agent.link.reserve import Reserve
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Key = tuple[Lane, int]
 
 GIVE_BACK_AGAIN_S = 30.0
 """A journal that found no room to become smaller waits so long, or until the reserve is tried again."""
+
+
+async def to_the_end(do: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+    """`do` in a thread; who is cancelled meanwhile waits for it, so that nobody closes a file in use."""
+    work = asyncio.ensure_future(asyncio.to_thread(do, *args, **named))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        if not work.cancelled() and work.exception() is not None:
+            log.warning("disk_failed_at_the_end", extra={"sentence": str(work.exception())})
+        raise
 
 
 class Keeper:
@@ -48,7 +63,7 @@ class Keeper:
         if await self._written(list(appends.values())):
             return set()
         self._outbox.handle(o.DiskFull(), now)
-        released = await asyncio.to_thread(self._reserve.release)
+        released = await to_the_end(self._reserve.release)
         lost = {key for key, message in appends.items() if not message.must}
         self._never_were(lost, declared, now)
         if released:
@@ -63,7 +78,7 @@ class Keeper:
         if not self._journal.loose or now < self._give_back_at:
             return False
         try:
-            return await asyncio.to_thread(self._journal.give_back)
+            return await to_the_end(self._journal.give_back)
         except UnavailableError as error:
             self._give_back_at = now + GIVE_BACK_AGAIN_S
             log.warning("room_not_given_back", extra={"sentence": str(error)})
@@ -72,7 +87,7 @@ class Keeper:
     async def make_reserve(self) -> bool:
         """Whether the reserve has its place; where it has none, the journal may try to make some at once."""
         self._give_back_at = -math.inf
-        made = await asyncio.to_thread(self._reserve.make)
+        made = await to_the_end(self._reserve.make)
         if made and self._outbox.scarce:
             log.warning("reserve_made", extra={"sentence": "there is room again, and everything is kept"})
         return made
@@ -84,9 +99,7 @@ class Keeper:
         if not messages and not self._deletions and not changed:
             return True
         try:
-            await asyncio.to_thread(
-                self._journal.write, messages, self._deletions, pending if changed else None
-            )
+            await to_the_end(self._journal.write, messages, self._deletions, pending if changed else None)
         except UnavailableError as error:
             log.error("outbox_not_written", extra={"sentence": str(error), "messages": len(messages)})  # noqa: TRY400 the sentence says it all
             return False

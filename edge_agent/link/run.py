@@ -34,7 +34,7 @@ from edge_agent.link import outbox as o
 from edge_agent.link import reconnection as r
 from edge_agent.link.dating import Stamp
 from edge_agent.link.journal import Deletion, Journal, Message
-from edge_agent.link.keeping import Keeper, as_sent, stored_rows, undatable
+from edge_agent.link.keeping import Keeper, as_sent, stored_rows, to_the_end, undatable
 from edge_agent.link.mqtt import Arrived, Down, Kept, Outgoing, Told, Transport, Unheard, Up
 from edge_agent.link.reserve import NoReserve, Reserve
 from edge_agent.ports import Handler
@@ -282,7 +282,7 @@ class Link:
         if any(isinstance(effect, o.MakeReserve) for effect in effects):
             await self._make_reserve()
         publishes = [effect for effect in effects if isinstance(effect, o.Publish)]
-        for outgoing in await asyncio.to_thread(self._sealed, publishes) if publishes else []:
+        for outgoing in await to_the_end(self._sealed, publishes) if publishes else []:
             if self.connected:
                 self._transport.publish(outgoing)
         if await self._keeper.give_back(now):
@@ -418,7 +418,7 @@ class Link:
         if self._dated or self._stamp.origin is None:
             return []
         try:
-            await asyncio.to_thread(self._journal.date, self._boot, self._stamp.origin)
+            await to_the_end(self._journal.date, self._boot, self._stamp.origin)
         except UnavailableError as error:
             log.error("clock_not_written", extra={"sentence": str(error)})  # noqa: TRY400 the same
             return []

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import random
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -245,6 +246,32 @@ async def test_a_full_outbox_refuses_what_must_be_kept() -> None:
             await link.send("telemetry", {}, BATCH, lane=Lane.EVENTS, must=True)
         await link.send("telemetry", {}, BATCH, lane=Lane.TELEMETRY, must=False)
         assert (link.counts.waiting, link.counts.dropped, link.counts.refused) == (10, 1, 1)
+
+
+async def test_a_link_that_is_ended_lets_the_disk_finish() -> None:
+    """A database that is closed while a thread is in it crashes the process."""
+    begun, let_go = threading.Event(), threading.Event()
+
+    class Slow(MemoryJournal):
+        loose = True
+
+        def give_back(self) -> bool:
+            begun.set()
+            assert let_go.wait(10)
+            self.loose = False
+            return False
+
+    journal = Slow()
+    link = make(journal, FakeTransport())
+    task = asyncio.create_task(link.run())
+    await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=0.1)
+    assert not done, "a thread is in the journal"
+    let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not journal.loose
 
 
 async def test_a_full_disk_refuses_and_recovers() -> None:
