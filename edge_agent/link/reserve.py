@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 RESERVE_BYTES = 8 * 2**20
-"""The write-ahead log of the outbox has 4 MiB at most; the other half is for the journals of the ways."""
+"""The outbox's log has 4 MiB while its file can grow; the other half is for the journals of the ways."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
